@@ -1,0 +1,25 @@
+//! Builds a candidate, checks it, measures it in trials and returns an [`search::Outcome`].
+//!
+//! The library is both sides of one conversation. The orchestrator uses [`Evaluator`], which starts the
+//! process `evolve-evaluator` and sends it [`Job`]s; that process uses the rest. Everything that runs a
+//! candidate, or a compiler on a candidate's text, is started through `evolve-launcher`, which kills the
+//! whole process tree when its caller dies.
+//!
+//! No candidate code is ever loaded into the evaluator: only the trial runner does that. Nothing in here
+//! knows a language model, a prompt or a database, and no child inherits the caller's environment.
+
+pub mod block;
+pub mod client;
+pub mod job;
+pub mod order;
+pub mod problem;
+pub mod report;
+pub mod trial;
+pub mod wire;
+
+pub use client::{Evaluator, EvaluatorError, EvaluatorOptions};
+pub use job::Job;
+pub use problem::{LoadedProblem, Problem};
+pub use report::{Artifact, EvaluationReport, MeasuredBy};
+pub use trial::{Arm, Exit, TrialRecord};
+pub use wire::{Event, Progress};

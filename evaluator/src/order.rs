@@ -1,0 +1,85 @@
+//! What the evaluator and `evolve-launcher` say to each other.
+//!
+//! The launcher's standard input and output belong to the command it starts; its standard error is one end
+//! of a socket pair. On it the evaluator sends one [`Order`] and the launcher answers [`News::Started`] and
+//! [`News::Ended`], each a frame as in [`trial_protocol::write_frame`]. The same socket is the lifeline: when
+//! the evaluator's end closes, for whatever reason, the launcher kills everything it started.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One command to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The executable; without a `/` it is looked up in the order's own `PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its whole environment: nothing is inherited.
+    pub environment: BTreeMap<String, String>,
+    /// Its working folder.
+    pub directory: PathBuf,
+    /// Seconds from its start until it is killed.
+    pub deadline_seconds: f64,
+    /// Resident bytes of the whole tree above which it is killed; none means no limit.
+    pub memory_bytes: Option<u64>,
+    /// Bytes of standard error to keep: the first half and the last half of that many.
+    pub stderr_bytes: usize,
+}
+
+/// What the launcher reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "news", rename_all = "snake_case")]
+pub enum News {
+    /// The command runs, in a process group with its own process id as number.
+    Started {
+        /// Process id.
+        pid: u32,
+    },
+    /// The command and everything that it started are gone.
+    Ended(Ended),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The manner.
+    pub how: How,
+    /// Seconds from start to end.
+    pub wall_seconds: f64,
+    /// Peak resident set in bytes: the operating system's figure for the command, or the largest sum over
+    /// its tree that the launcher saw, whichever is more.
+    pub peak_bytes: u64,
+    /// What it wrote to standard error, with the middle cut out if it was too much.
+    pub stderr: String,
+}
+
+/// The manner in which a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum How {
+    /// It ended by itself.
+    Exited {
+        /// Exit code.
+        code: i32,
+    },
+    /// A signal ended it, not one of ours.
+    Signaled {
+        /// Signal number.
+        signal: i32,
+    },
+    /// We killed it at its deadline.
+    Deadline,
+    /// We killed it at its memory limit.
+    Memory,
+    /// We killed it because the evaluator asked for it or died.
+    Stopped,
+    /// It could not be started.
+    NotStarted {
+        /// The operating system's words.
+        message: String,
+    },
+}

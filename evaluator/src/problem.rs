@@ -1,0 +1,462 @@
+//! What is to be optimised: `problem.yaml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use search::Language;
+use serde::{Deserialize, Serialize};
+use trial_protocol::{CheckCase, Model, Training};
+
+use crate::block::{self, BlockError};
+
+mod defaults;
+
+/// A problem of either kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// A kernel for MLX, measured by fine-tuning.
+    Kernel(Box<KernelProblem>),
+    /// Any program, judged by a command that prints metrics.
+    Command(CommandProblem),
+}
+
+/// A kernel for MLX: `kind: kernel`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelProblem {
+    /// Always `kernel`.
+    pub kind: KernelKind,
+    /// A short name without spaces.
+    pub name: String,
+    /// One paragraph for people and for the prompt.
+    #[serde(default)]
+    pub description: String,
+    /// The language of the program; kernels are Rust.
+    #[serde(default = "defaults::rust")]
+    pub language: Language,
+    /// Baseline and start of the search, relative to the problem's folder.
+    pub initial_program: PathBuf,
+    /// What to improve; the weights are used as they are.
+    pub objectives: Vec<Objective>,
+    /// What must not get worse.
+    #[serde(default)]
+    pub constraints: Constraints,
+    /// The model to fine-tune.
+    pub model: Model,
+    /// How to fine-tune it.
+    pub training: Training,
+    /// Numeric comparison with the reference before any trial.
+    #[serde(default)]
+    pub checks: Checks,
+    /// Limits on time and memory.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How many trials, and which test.
+    #[serde(default)]
+    pub protocol: ProtocolSettings,
+    /// Hints for the prompt (Markdown).
+    #[serde(default)]
+    pub notes: String,
+}
+
+/// Any program, judged by a command: `kind: command`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandProblem {
+    /// Always `command`.
+    pub kind: CommandKind,
+    /// A short name without spaces.
+    pub name: String,
+    /// One paragraph for people and for the prompt.
+    #[serde(default)]
+    pub description: String,
+    /// The language of the program.
+    pub language: Language,
+    /// Start of the search, relative to the problem's folder.
+    pub initial_program: PathBuf,
+    /// The command and its arguments; the candidate's path is appended. An argument that names a file in the
+    /// problem's folder (the first one only with a `/` in it) is made absolute. It runs in an empty folder of its own.
+    pub command: Vec<String>,
+    /// Its environment besides `PATH`, `HOME`, `TMPDIR` and `LANG`. Nothing else is passed on.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Commands that may run at once. 1, the default, also means that nothing of ours runs beside it,
+    /// which is right for commands that measure time.
+    #[serde(default = "defaults::one")]
+    pub parallel: usize,
+    /// Limits on time and memory.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Hints for the prompt (Markdown).
+    #[serde(default)]
+    pub notes: String,
+}
+
+/// The word `kernel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelKind {
+    /// A kernel problem.
+    Kernel,
+}
+
+/// The word `command`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandKind {
+    /// A command problem.
+    Command,
+}
+
+/// One thing to improve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objective {
+    /// What is measured.
+    pub metric: Metric,
+    /// Exponent of this metric's ratio in the score.
+    pub weight: f64,
+    /// Smallest relative change that matters: 0.01 is 1 %. Smaller ones don't decide the verdict.
+    #[serde(default = "defaults::minimal_effect")]
+    pub minimal_effect: f64,
+}
+
+/// What a kernel trial measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Target tokens per second by the evaluator's own clock; more is better.
+    TokensPerSecond,
+    /// Peak of MLX's allocator in bytes; less is better.
+    PeakMemoryBytes,
+}
+
+impl Metric {
+    /// The metric's name in `problem.yaml`, effects and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TokensPerSecond => "tokens_per_second",
+            Self::PeakMemoryBytes => "peak_memory_bytes",
+        }
+    }
+
+    /// Whether more is better.
+    pub fn is_maximized(self) -> bool {
+        matches!(self, Self::TokensPerSecond)
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What must not get worse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Constraints {
+    /// Largest |relative difference| of the mean validation loss: 0.01 is 1 %.
+    pub loss: f64,
+}
+
+/// Numeric comparison with the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checks {
+    /// Largest error relative to the reference's largest magnitude, for float32.
+    pub tolerance: f32,
+    /// Layers to compare on.
+    pub cases: Vec<CheckCase>,
+}
+
+/// Limits on one evaluation. Seconds are wall time of one process from its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Compiling a candidate.
+    pub compile_seconds: f64,
+    /// All numeric comparisons together.
+    pub check_seconds: f64,
+    /// One trial with loading and warming up; for command problems the whole command.
+    pub trial_seconds: f64,
+    /// Resident memory of a process tree, in bytes.
+    pub memory_bytes: u64,
+    /// Length of a program's source, in bytes.
+    pub program_bytes: usize,
+}
+
+/// How to decide whether a candidate is better.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtocolSettings {
+    /// A fixed number of trials an arm, all baseline trials first, then Welch's t-test.
+    Fixed(FixedSettings),
+}
+
+impl Default for ProtocolSettings {
+    fn default() -> Self {
+        Self::Fixed(FixedSettings::default())
+    }
+}
+
+/// The seed document's protocol.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FixedSettings {
+    /// Trials in each arm, at least 2.
+    pub trials: u32,
+    /// Level of the two-sided test.
+    pub alpha: f64,
+    /// Trial i of the baseline has this seed plus i.
+    pub baseline_seed: u64,
+    /// Trial i of the candidate has this seed plus i.
+    pub candidate_seed: u64,
+}
+
+/// A problem read from its file: paths absolute, initial program read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadedProblem {
+    /// The problem, with absolute paths.
+    pub problem: Problem,
+    /// The folder it was read from.
+    pub folder: PathBuf,
+    /// The initial program's source.
+    pub initial: String,
+}
+
+/// A problem can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProblemError {
+    /// A file can't be read.
+    #[error("{} can't be read: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `problem.yaml` is not what we understand.
+    #[error("{}: {message}", path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Key, line and column, as far as they are known.
+        message: String,
+    },
+    /// A value makes no sense.
+    #[error("{}: {message}", path.display())]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Which key, and what would be right.
+        message: String,
+    },
+    /// The initial program's EVOLVE-BLOCK markers are wrong.
+    #[error("{}: {source}", path.display())]
+    Block {
+        /// The initial program.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        source: BlockError,
+    },
+}
+
+impl Problem {
+    /// Reads YAML. Unknown keys and wrong types are errors with line and column.
+    pub fn from_yaml(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Probe {
+            kind: Option<String>,
+        }
+        let describe = |error: serde_yaml::Error| error.to_string();
+        let probe: Probe = serde_yaml::from_str(text).map_err(describe)?;
+        match probe.kind.as_deref() {
+            Some("kernel") => serde_yaml::from_str(text).map(Self::Kernel).map_err(describe),
+            Some("command") => serde_yaml::from_str(text).map(Self::Command).map_err(describe),
+            Some(other) => Err(format!("unknown kind `{other}`: write `kind: kernel` or `kind: command`")),
+            None => Err("the key `kind` is missing: write `kind: kernel` or `kind: command`".to_owned()),
+        }
+    }
+
+    /// A short name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kernel(problem) => &problem.name,
+            Self::Command(problem) => &problem.name,
+        }
+    }
+
+    /// One paragraph for people and for the prompt; may be empty.
+    pub fn description(&self) -> &str {
+        match self {
+            Self::Kernel(problem) => &problem.description,
+            Self::Command(problem) => &problem.description,
+        }
+    }
+
+    /// Hints for the prompt; may be empty.
+    pub fn notes(&self) -> &str {
+        match self {
+            Self::Kernel(problem) => &problem.notes,
+            Self::Command(problem) => &problem.notes,
+        }
+    }
+
+    /// The program's language.
+    pub fn language(&self) -> Language {
+        match self {
+            Self::Kernel(problem) => problem.language,
+            Self::Command(problem) => problem.language,
+        }
+    }
+
+    /// The initial program's path.
+    pub fn initial_program(&self) -> &Path {
+        match self {
+            Self::Kernel(problem) => &problem.initial_program,
+            Self::Command(problem) => &problem.initial_program,
+        }
+    }
+
+    /// Limits on one evaluation.
+    pub fn limits(&self) -> &Limits {
+        match self {
+            Self::Kernel(problem) => &problem.limits,
+            Self::Command(problem) => &problem.limits,
+        }
+    }
+
+    fn make_absolute(&mut self, folder: &Path) {
+        match self {
+            Self::Kernel(problem) => {
+                problem.initial_program = folder.join(&problem.initial_program);
+                problem.training.data = folder.join(&problem.training.data);
+                if let Model::Folder(path) = &mut problem.model {
+                    *path = folder.join(&*path);
+                }
+            }
+            Self::Command(problem) => {
+                problem.initial_program = folder.join(&problem.initial_program);
+                for (index, argument) in problem.command.iter_mut().enumerate() {
+                    let file = folder.join(&*argument);
+                    // `python3` means the one in PATH, whatever lies in the folder.
+                    let may_be_file = index > 0 || argument.contains('/');
+                    if may_be_file && !argument.is_empty() && file.is_file() {
+                        *argument = file.to_string_lossy().into_owned();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is wrong with the values, if anything.
+    fn validate(&self) -> Result<(), String> {
+        self.limits().validate()?;
+        match self {
+            Self::Kernel(problem) => problem.validate(),
+            Self::Command(problem) => problem.validate(),
+        }
+    }
+}
+
+impl KernelProblem {
+    fn validate(&self) -> Result<(), String> {
+        if self.language != Language::Rust {
+            return Err("`language`: kernels are written in Rust; write `language: rust`".to_owned());
+        }
+        if self.objectives.is_empty() {
+            return Err("`objectives` is empty: name at least `tokens_per_second`".to_owned());
+        }
+        for (index, objective) in self.objectives.iter().enumerate() {
+            let metric = objective.metric;
+            if self.objectives[..index].iter().any(|other| other.metric == metric) {
+                return Err(format!("`objectives`: {metric} is there twice"));
+            }
+            positive(&format!("objectives: weight of {metric}"), objective.weight)?;
+            if !(0.0..1.0).contains(&objective.minimal_effect) {
+                return Err(format!("`objectives`: minimal_effect of {metric} must be from 0 to below 1"));
+            }
+        }
+        positive("constraints: loss", self.constraints.loss)?;
+        positive("checks: tolerance", f64::from(self.checks.tolerance))?;
+        if self.checks.cases.is_empty() {
+            return Err("`checks: cases` is empty: leave the key out for the default cases".to_owned());
+        }
+        let ProtocolSettings::Fixed(fixed) = &self.protocol;
+        if !(2..=1000).contains(&fixed.trials) {
+            return Err("`protocol: fixed: trials` must be from 2 to 1000".to_owned());
+        }
+        if !(fixed.alpha > 0.0 && fixed.alpha < 1.0) {
+            return Err("`protocol: fixed: alpha` must be above 0 and below 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl CommandProblem {
+    fn validate(&self) -> Result<(), String> {
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err("`command` is empty: write for example `command: [python3, evaluator.py]`".to_owned());
+        }
+        if self.parallel == 0 {
+            return Err("`parallel` must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn validate(&self) -> Result<(), String> {
+        positive("limits: compile_seconds", self.compile_seconds)?;
+        positive("limits: check_seconds", self.check_seconds)?;
+        positive("limits: trial_seconds", self.trial_seconds)?;
+        if self.memory_bytes < 1 << 20 {
+            return Err("`limits: memory_bytes` is below one megabyte: it counts bytes".to_owned());
+        }
+        if self.program_bytes == 0 {
+            return Err("`limits: program_bytes` must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn positive(key: &str, value: f64) -> Result<(), String> {
+    let fine = value > 0.0 && value.is_finite();
+    if fine { Ok(()) } else { Err(format!("`{key}` must be a number above 0, not {value}")) }
+}
+
+impl LoadedProblem {
+    /// Reads `problem.yaml`, or the file of that name in a folder, and its initial program.
+    pub fn load(path: &Path) -> Result<Self, ProblemError> {
+        let path = if path.is_dir() { path.join("problem.yaml") } else { path.to_owned() };
+        let text = read(&path)?;
+        let problem = Problem::from_yaml(&text)
+            .map_err(|message| ProblemError::Syntax { path: path.clone(), message })?;
+        let absolute =
+            path.canonicalize().map_err(|source| ProblemError::Read { path: path.clone(), source })?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        Self::complete(problem, folder).map_err(|error| match error {
+            ProblemError::Value { message, .. } => ProblemError::Value { path, message },
+            other => other,
+        })
+    }
+
+    /// Checks a problem made in code, makes its paths absolute and reads its initial program.
+    pub fn complete(mut problem: Problem, folder: &Path) -> Result<Self, ProblemError> {
+        problem.validate().map_err(|message| ProblemError::Value { path: folder.to_owned(), message })?;
+        problem.make_absolute(folder);
+        let initial = read(problem.initial_program())?;
+        block::parse(&initial)
+            .map_err(|source| ProblemError::Block { path: problem.initial_program().to_owned(), source })?;
+        Ok(Self { problem, folder: folder.to_owned(), initial })
+    }
+}
+
+fn read(path: &Path) -> Result<String, ProblemError> {
+    fs::read_to_string(path).map_err(|source| ProblemError::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,74 @@
+//! What holds where `problem.yaml` is silent.
+
+use search::Language;
+use trial_protocol::{CheckCase, Dtype, Quantization};
+
+use super::{Checks, Constraints, FixedSettings, Limits};
+
+pub(super) fn rust() -> Language {
+    Language::Rust
+}
+
+pub(super) fn one() -> usize {
+    1
+}
+
+pub(super) fn minimal_effect() -> f64 {
+    0.01
+}
+
+impl Default for Constraints {
+    fn default() -> Self {
+        Self { loss: 0.01 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            compile_seconds: 30.0,
+            check_seconds: 60.0,
+            trial_seconds: 300.0,
+            memory_bytes: 16 << 30,
+            program_bytes: 256 << 10,
+        }
+    }
+}
+
+impl Default for FixedSettings {
+    fn default() -> Self {
+        Self { trials: 5, alpha: 0.05, baseline_seed: 42, candidate_seed: 100 }
+    }
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { tolerance: 1e-3, cases: cases() }
+    }
+}
+
+/// Wide, tall, one row and many, both group sizes and widths, with and without bias, in two dtypes: a kernel
+/// that is right only for the shapes of the model at hand fails one of them.
+fn cases() -> Vec<CheckCase> {
+    let float32 = |batch, length, input, output, rank, quantization: Option<(i32, i32)>, bias| CheckCase {
+        batch,
+        length,
+        input,
+        output,
+        rank,
+        scale: 10.0,
+        quantization: quantization.map(|(group_size, bits)| Quantization { group_size, bits }),
+        bias,
+        dtype: Dtype::Float32,
+    };
+    let mut cases = vec![
+        float32(2, 16, 128, 128, 8, Some((64, 4)), false),
+        float32(1, 7, 256, 96, 4, Some((64, 4)), true),
+        float32(3, 5, 64, 192, 8, Some((32, 4)), false),
+        float32(1, 1, 128, 64, 16, Some((32, 8)), true),
+        float32(2, 33, 192, 128, 8, Some((64, 8)), false),
+        float32(2, 9, 96, 160, 8, None, true),
+    ];
+    cases.push(CheckCase { dtype: Dtype::Bfloat16, ..float32(2, 16, 128, 128, 8, Some((64, 4)), true) });
+    cases
+}
