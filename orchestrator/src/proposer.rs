@@ -1,0 +1,204 @@
+//! Who suggests the next program: a language model, rewrite rules, or stored replies, behind one trait.
+//!
+//! A proposal that can't be used is still a [`Proposal`]: its prompt, reply and price are kept beside the
+//! [`Outcome`] that says why. [`ProposerError`] is for what no further call could mend.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use search::{Language, Outcome, ProgramId};
+
+pub mod llm;
+pub mod replay;
+pub mod secret;
+
+pub use llm::LlmSettings;
+pub use secret::Secret;
+
+/// Suggests programs. Shared between tasks: many proposals may be under way at once.
+pub trait Proposer: Send + Sync {
+    /// The name in the database: `llm`, `rewrite`, `replay`.
+    fn name(&self) -> &'static str;
+
+    /// Makes one proposal. Everything random in it comes from [`Request::seed`].
+    ///
+    /// # Errors
+    /// Only what must stop the run; whatever another attempt might do better is in [`Proposal::change`].
+    fn propose(&self, request: Request) -> BoxFuture<'_, Result<Proposal, ProposerError>>;
+}
+
+/// What a proposer is given.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The proposal's number in the run, which becomes the program's.
+    pub number: ProgramId,
+    /// The only source of randomness.
+    pub seed: u64,
+    /// The language of all programs of the run.
+    pub language: Language,
+    /// What the problem is.
+    pub problem: Arc<ProblemText>,
+    /// The program to start from.
+    pub parent: Exhibit,
+    /// Other programs worth a look, best first.
+    pub inspirations: Vec<Exhibit>,
+    /// How earlier children of this parent failed, oldest first.
+    pub failures: Vec<Failure>,
+    /// Which sources need not be proposed again.
+    pub seen: Seen,
+}
+
+/// A problem in words, the same for every proposal of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProblemText {
+    /// The problem's name, e.g. `quantized-lora`.
+    pub name: String,
+    /// What a program must do and what makes it better, Markdown. May be empty.
+    pub task: String,
+    /// Reference of the interface that programs are written against, Markdown; none for problems without one.
+    pub api_reference: Option<String>,
+}
+
+/// A program shown to a proposer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exhibit {
+    /// Its number in the run.
+    pub id: ProgramId,
+    /// The whole source text.
+    pub source: Arc<str>,
+    /// How it ended; none while it isn't evaluated.
+    pub outcome: Option<Outcome>,
+}
+
+/// An earlier child of the parent that came to nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// The proposal's number.
+    pub id: ProgramId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The child's source, where there was one; prompts show what it changed.
+    pub source: Option<Arc<str>>,
+}
+
+/// Tells whether a source text was proposed before.
+///
+/// For a run to be reproducible the answer must depend only on what had been told when the proposal was
+/// asked for, not on what happens to be finished by now.
+#[derive(Clone)]
+pub struct Seen(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Seen {
+    /// Wraps a predicate on whole sources.
+    pub fn new(seen: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(seen))
+    }
+
+    /// Nothing was proposed before.
+    pub fn nothing() -> Self {
+        Self::new(|_| false)
+    }
+
+    /// Whether this source was proposed before.
+    pub fn contains(&self, source: &str) -> bool {
+        (self.0)(source)
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seen(..)")
+    }
+}
+
+/// One attempt, whether or not it led to a program. Everything in it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// [`Proposer::name`].
+    pub proposer: &'static str,
+    /// What was done, e.g. `edit`, `full_rewrite`, `crossover`, `rules a + b`, `numbers`.
+    pub operator: String,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The text that was sent.
+    pub prompt: Option<String>,
+    /// The text that came back.
+    pub reply: Option<String>,
+    /// Tokens sent, as the endpoint counts them.
+    pub tokens_in: Option<u64>,
+    /// Tokens received, as the endpoint counts them.
+    pub tokens_out: Option<u64>,
+    /// Price of the tokens, in the currency of the configured prices.
+    pub cost: Option<f64>,
+    /// From the first request to the last byte of the reply, waits between retries included.
+    pub latency: Duration,
+    /// HTTP requests made, failed ones included.
+    pub requests: u32,
+    /// The new source, whole; or why there is none: [`Outcome::Patch`], [`Outcome::NoChange`] or
+    /// [`Outcome::NoProposal`].
+    pub change: Result<String, Outcome>,
+}
+
+impl Proposal {
+    /// A proposal of a proposer that talks to nobody.
+    pub fn offline(
+        proposer: &'static str,
+        operator: impl Into<String>,
+        change: Result<String, Outcome>,
+    ) -> Self {
+        Self {
+            proposer,
+            operator: operator.into(),
+            model: None,
+            prompt: None,
+            reply: None,
+            tokens_in: None,
+            tokens_out: None,
+            cost: None,
+            latency: Duration::ZERO,
+            requests: 0,
+            change,
+        }
+    }
+}
+
+/// Something that further calls can't mend: the run must stop and the user must act.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct ProposerError {
+    /// Its class.
+    pub kind: ProposerErrorKind,
+    /// What is wrong, without secrets.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// The classes of [`ProposerError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProposerErrorKind {
+    /// The endpoint doesn't accept the key (HTTP 401 or 403).
+    WrongKey,
+    /// The account has no credit left (HTTP 402, or 429 with `insufficient_quota`).
+    OutOfMoney,
+    /// The endpoint doesn't know the model, or isn't a chat completions endpoint (HTTP 404).
+    NotFound,
+    /// Nobody answers at the address, after all retries.
+    Unreachable,
+    /// A proposer can't be set up: settings, templates, rules or stored replies are unusable.
+    Setup,
+}
+
+impl ProposerError {
+    /// An error with its advice.
+    pub fn new(kind: ProposerErrorKind, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), hint: hint.into() }
+    }
+
+    /// A proposer that can't be set up.
+    pub fn setup(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(ProposerErrorKind::Setup, what, hint)
+    }
+}

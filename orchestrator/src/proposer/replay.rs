@@ -1,0 +1,1 @@
+//! Stored replies instead of a model, for tests.

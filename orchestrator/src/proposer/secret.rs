@@ -1,0 +1,63 @@
+//! A text that must never be printed or stored.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+
+/// An API key. It can be read from a config, but not be written: no `Serialize`, no `Display`,
+/// and `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text; spaces around it, as from a file's last line, are dropped.
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `text` without the secret, should a server have echoed it.
+    pub fn redact(&self, text: &str) -> String {
+        // A very short key (as local servers accept) would blank out ordinary words.
+        if self.0.len() < 6 { text.to_owned() } else { text.replace(&self.0, "[key]") }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "Secret(empty)" } else { "Secret(..)" })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::new(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_a_secret() {
+        let secret = Secret::new("sk-very-secret\n");
+        assert_eq!(format!("{secret:?}"), "Secret(..)");
+        assert_eq!(secret.expose(), "sk-very-secret");
+    }
+
+    #[test]
+    fn an_echoed_key_is_redacted() {
+        let secret = Secret::new("sk-very-secret");
+        assert_eq!(secret.redact("bad key sk-very-secret!"), "bad key [key]!");
+    }
+}
