@@ -1,13 +1,23 @@
 //! The orchestrator's end: starts the evaluator process, sends jobs, survives its death.
 
-use std::path::PathBuf;
+mod process;
+mod supervisor;
 
-use tokio::sync::broadcast;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{broadcast, oneshot};
+
+use self::process::Process;
+use self::supervisor::{Command, Supervisor, Ticket};
 use crate::job::Job;
 use crate::problem::LoadedProblem;
 use crate::report::{EvaluationReport, MeasuredBy};
 use crate::wire::Progress;
+
+/// Events that a slow reader may lag behind before it loses some.
+const EVENTS_KEPT: usize = 1024;
 
 /// How to start an evaluator.
 #[derive(Debug, Clone)]
@@ -22,6 +32,8 @@ pub struct EvaluatorOptions {
     pub harness: Option<PathBuf>,
     /// `PATH` for children: where `cc`, `g++` and commands are found. No other variable is passed on.
     pub path: String,
+    /// Where hub models are cached (`HF_HOME`); only problems that name a hub id need it.
+    pub model_cache: Option<PathBuf>,
     /// Folder for private temporary folders, e.g. `std::env::temp_dir()`.
     pub scratch: PathBuf,
     /// A file that all evolve processes of this machine lock in turn while they measure.
@@ -66,13 +78,14 @@ pub enum EvaluatorError {
 /// A running evaluator. Cheap to clone; the process ends when the last clone is gone.
 #[derive(Debug, Clone)]
 pub struct Evaluator {
+    commands: UnboundedSender<Command>,
     measured_by: MeasuredBy,
     events: broadcast::Sender<Progress>,
 }
 
 impl EvaluatorOptions {
     /// Options with the usual values, taking both executables from one folder (that of `evolve` itself).
-    pub fn new(folder: &std::path::Path, problem: LoadedProblem, path: String, scratch: PathBuf) -> Self {
+    pub fn new(folder: &Path, problem: LoadedProblem, path: String, scratch: PathBuf) -> Self {
         let builds = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             program: folder.join("evolve-evaluator"),
@@ -80,6 +93,7 @@ impl EvaluatorOptions {
             problem,
             harness: None,
             path,
+            model_cache: None,
             device_lock: Some(scratch.join("evolve-device.lock")),
             scratch,
             builds,
@@ -90,8 +104,12 @@ impl EvaluatorOptions {
 
 impl Evaluator {
     /// Starts the process and waits until it says that it can work.
-    pub async fn spawn(_options: EvaluatorOptions) -> Result<Self, EvaluatorError> {
-        Err(EvaluatorError::Shutdown)
+    pub async fn spawn(options: EvaluatorOptions) -> Result<Self, EvaluatorError> {
+        let (process, measured_by) = Process::start(&options).await?;
+        let (commands, received) = unbounded_channel();
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        tokio::spawn(Supervisor::new(options, process, received, events.clone()).run());
+        Ok(Self { commands, measured_by, events })
     }
 
     /// Who measures, and how.
@@ -105,10 +123,43 @@ impl Evaluator {
     }
 
     /// Evaluates one candidate. Many may run at once; dropping the future cancels the job.
-    pub async fn evaluate(&self, _job: Job) -> Result<EvaluationReport, EvaluatorError> {
-        Err(EvaluatorError::Shutdown)
+    pub async fn evaluate(&self, job: Job) -> Result<EvaluationReport, EvaluatorError> {
+        let (reply, answer) = oneshot::channel();
+        let ticket = Ticket { id: job.id, number: next_ticket() };
+        let cancel = CancelOnDrop { commands: self.commands.clone(), ticket };
+        let command = Command::Evaluate { job: Box::new(job), ticket, reply };
+        self.commands.send(command).map_err(|_| EvaluatorError::Shutdown)?;
+        let result = answer.await.unwrap_or(Err(EvaluatorError::Shutdown));
+        drop(cancel);
+        result
     }
 
-    /// Ends the process and everything it started, and waits for that.
-    pub async fn shutdown(self) {}
+    /// Ends the process and everything it started, and waits for that. Jobs in flight end with
+    /// [`EvaluatorError::Shutdown`].
+    pub async fn shutdown(self) {
+        let (done, answer) = oneshot::channel();
+        if self.commands.send(Command::Shutdown { done }).is_ok() {
+            // An error here means that it had ended before.
+            let _ = answer.await;
+        }
+    }
+}
+
+/// Tells the supervisor that nobody waits any more. After the answer that is no news to it.
+struct CancelOnDrop {
+    commands: UnboundedSender<Command>,
+    ticket: Ticket,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        // The supervisor may have ended.
+        let _ = self.commands.send(Command::Cancel { ticket: self.ticket });
+    }
+}
+
+/// Tells two calls apart that used the same job id, one after the other.
+fn next_ticket() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

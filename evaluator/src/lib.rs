@@ -10,16 +10,34 @@
 
 pub mod block;
 pub mod client;
+mod command;
+mod compile;
+#[cfg(target_os = "linux")]
+pub mod descendants;
+mod device;
+pub mod gate;
+pub mod harness;
 pub mod job;
+mod kernel;
+mod launch;
+mod log;
 pub mod order;
 pub mod problem;
+pub mod protocol;
 pub mod report;
+mod runner;
+mod scratch;
+mod serve;
+pub mod statistics;
+mod stop;
 pub mod trial;
+pub mod verdict;
 pub mod wire;
 
 pub use client::{Evaluator, EvaluatorError, EvaluatorOptions};
 pub use job::Job;
 pub use problem::{LoadedProblem, Problem};
 pub use report::{Artifact, EvaluationReport, MeasuredBy};
+pub use serve::serve;
 pub use trial::{Arm, Exit, TrialRecord};
 pub use wire::{Event, Progress};

@@ -6,6 +6,7 @@
 //! the evaluator's end closes, for whatever reason, the launcher kills everything it started.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -82,4 +83,35 @@ pub enum How {
         /// The operating system's words.
         message: String,
     },
+}
+
+impl fmt::Display for How {
+    /// A predicate: "exited with code 1".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code } => write!(f, "exited with code {code}"),
+            Self::Signaled { signal } => match signal_name(*signal) {
+                Some(name) => write!(f, "was killed by signal {signal} ({name})"),
+                None => write!(f, "was killed by signal {signal}"),
+            },
+            Self::Deadline => f.write_str("ran past its time limit"),
+            Self::Memory => f.write_str("went past its memory limit"),
+            Self::Stopped => f.write_str("was stopped"),
+            Self::NotStarted { message } => write!(f, "could not be started: {message}"),
+        }
+    }
+}
+
+/// The signals by which programs usually die.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        libc::SIGABRT => "SIGABRT, an abort",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGILL => "SIGILL",
+        libc::SIGKILL => "SIGKILL, perhaps for lack of memory",
+        libc::SIGSEGV => "SIGSEGV, an invalid memory access or a stack overflow",
+        libc::SIGTERM => "SIGTERM",
+        _ => return None,
+    })
 }

@@ -47,6 +47,8 @@ pub struct Hello {
     pub launcher: PathBuf,
     /// `PATH` for children: where `cc`, `g++` and commands are found.
     pub path: String,
+    /// Where hub models are cached (`HF_HOME`); only problems that name a hub id need it.
+    pub model_cache: Option<PathBuf>,
     /// Folder for private temporary folders.
     pub scratch: PathBuf,
     /// A file that all evolve processes of this machine lock in turn while they measure.

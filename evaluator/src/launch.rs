@@ -1,0 +1,199 @@
+//! Starts commands through `evolve-launcher` and learns how they ended.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::oneshot;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use crate::order::{Ended, News, Order};
+
+/// How a launcher's stdin and stdout, which are its command's, are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pipes {
+    /// Neither.
+    None,
+    /// Standard output only.
+    Output,
+    /// Both.
+    Both,
+}
+
+/// A command could not be run, for a reason that is ours.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error("{} can't be started: {source}. Build it with `cargo build --workspace --release`", program.display())]
+    Start { program: PathBuf, source: io::Error },
+    #[error("the launcher's control socket failed: {0}")]
+    Control(#[from] io::Error),
+    #[error("the launcher was killed")]
+    Lost,
+}
+
+/// Starts launchers and keeps account of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Launcher {
+    program: PathBuf,
+    /// Process ids of launchers that are not reaped yet. Also held while one is started, so that a sweep
+    /// for strays never takes a new launcher for one.
+    live: Arc<Mutex<HashSet<u32>>>,
+}
+
+/// A command that runs. Dropping it kills the command and everything that it started.
+pub(crate) struct Running {
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    lifeline: OwnedWriteHalf,
+    ended: oneshot::Receiver<Result<Ended, LaunchError>>,
+}
+
+impl Launcher {
+    pub(crate) fn new(program: &Path) -> Self {
+        Self { program: program.to_owned(), live: Arc::default() }
+    }
+
+    /// Starts a command. `keep` is dropped once the command and all that it started are gone: its folder.
+    pub(crate) fn start<K: Send + 'static>(
+        &self,
+        order: &Order,
+        pipes: Pipes,
+        keep: K,
+    ) -> Result<Running, LaunchError> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        // Small enough for the socket's buffer, so this can't block.
+        trial_protocol::write_frame(&ours, order)?;
+        ours.set_nonblocking(true)?;
+        let (news, lifeline) = UnixStream::from_std(ours)?.into_split();
+        let mut child = self.spawn(pipes, theirs.into())?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let (sender, ended) = oneshot::channel();
+        let launcher = self.clone();
+        tokio::spawn(async move {
+            let ended = launcher.attend(child, news).await;
+            drop(keep);
+            // Nobody may be waiting any more.
+            let _ = sender.send(ended);
+        });
+        Ok(Running { stdin, stdout, lifeline, ended })
+    }
+
+    /// Waits until every command is gone, at most `patience`. To be called when none is started any more.
+    pub(crate) async fn settle(&self, patience: Duration) {
+        let all_gone = async {
+            while !self.lock().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Whoever is late is killed by its launcher without us.
+        let _ = tokio::time::timeout(patience, all_gone).await;
+    }
+
+    fn spawn(&self, pipes: Pipes, control: OwnedFd) -> Result<Child, LaunchError> {
+        let pipe = |wanted| if wanted { Stdio::piped() } else { Stdio::null() };
+        let mut live = self.lock();
+        let child = Command::new(&self.program)
+            .env_clear()
+            // A signal to our group must leave the launcher alive to clean up.
+            .process_group(0)
+            .stdin(pipe(pipes == Pipes::Both))
+            .stdout(pipe(pipes != Pipes::None))
+            .stderr(Stdio::from(control))
+            .spawn()
+            .map_err(|source| LaunchError::Start { program: self.program.clone(), source })?;
+        live.extend(child.id());
+        Ok(child)
+    }
+
+    /// Reads the launcher's news to the end, then reaps it.
+    async fn attend(&self, mut child: Child, news: OwnedReadHalf) -> Result<Ended, LaunchError> {
+        let id = child.id();
+        let mut command = None;
+        let ended = read_news(news, &mut command).await;
+        if ended.is_err() {
+            // It died without a word, so nobody has killed what it started.
+            let _ = child.start_kill();
+        }
+        let reaped = child.wait().await;
+        if ended.is_err() {
+            self.sweep(command);
+        }
+        if let Some(id) = id {
+            self.lock().remove(&id);
+        }
+        reaped?;
+        ended
+    }
+
+    /// Kills what a dead launcher left behind: its command's group and, where we are the reaper of orphans
+    /// (see the evaluator's `main`), every child of ours that is no launcher.
+    fn sweep(&self, command: Option<u32>) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        if let Some(pid) = command.and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::process::{WaitOptions, getpid, kill_process, waitpid};
+            let live = self.lock();
+            // Killing one makes its children ours, hence several rounds.
+            for _ in 0..100 {
+                let is_stray = |pid: &Pid| !live.contains(&pid.as_raw_nonzero().get().unsigned_abs());
+                let strays: Vec<Pid> =
+                    crate::descendants::children(getpid()).into_iter().filter(is_stray).collect();
+                if strays.is_empty() {
+                    break;
+                }
+                for stray in strays {
+                    let _ = kill_process(stray, Signal::KILL);
+                    let _ = waitpid(Some(stray), WaitOptions::NOHANG);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<u32>> {
+        // A panic elsewhere leaves a set of numbers in order.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read_news(news: OwnedReadHalf, command: &mut Option<u32>) -> Result<Ended, LaunchError> {
+    let codec = LengthDelimitedCodec::builder()
+        .little_endian()
+        .max_frame_length(trial_protocol::MAX_FRAME as usize)
+        .new_codec();
+    let mut frames = FramedRead::new(news, codec);
+    while let Some(frame) = frames.next().await {
+        match serde_json::from_slice(&frame?).map_err(io::Error::from)? {
+            News::Started { pid } => *command = Some(pid),
+            News::Ended(ended) => return Ok(ended),
+        }
+    }
+    Err(LaunchError::Lost)
+}
+
+impl Running {
+    /// Waits for the command's own end, deadline or limit.
+    pub(crate) async fn ended(self) -> Result<Ended, LaunchError> {
+        // The lifeline must stay open meanwhile.
+        let ended = self.ended.await;
+        drop(self.lifeline);
+        ended.unwrap_or(Err(LaunchError::Lost))
+    }
+
+    /// Kills the command, unless it has ended already, and says how it ended.
+    pub(crate) async fn stop(self) -> Result<Ended, LaunchError> {
+        drop(self.lifeline);
+        self.ended.await.unwrap_or(Err(LaunchError::Lost))
+    }
+}

@@ -1,0 +1,42 @@
+//! What one evaluation leaves behind while it runs: progress for those who watch, records for the report.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::report::Artifact;
+use crate::trial::TrialRecord;
+use crate::wire::{Event, Progress, Reply};
+
+/// One evaluation's records.
+#[derive(Debug)]
+pub(crate) struct Log {
+    id: u64,
+    replies: UnboundedSender<Reply>,
+    pub(crate) trials: Vec<TrialRecord>,
+    pub(crate) artifacts: Vec<Artifact>,
+}
+
+impl Log {
+    pub(crate) fn new(id: u64, replies: UnboundedSender<Reply>) -> Self {
+        Self { id, replies, trials: Vec::new(), artifacts: Vec::new() }
+    }
+
+    pub(crate) fn event(&self, event: Event) {
+        // Nobody listens any more when we are about to end.
+        let _ = self.replies.send(Reply::Progress(Progress { id: self.id, event }));
+    }
+
+    /// Keeps a text, unless there is nothing in it.
+    pub(crate) fn artifact(&mut self, name: &str, content: &str) {
+        if !content.trim().is_empty() {
+            self.artifacts.push(Artifact::new(name, content));
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

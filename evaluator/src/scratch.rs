@@ -1,0 +1,70 @@
+//! Private temporary folders, all within one folder of this process.
+//!
+//! MLX loads whatever library it finds under `$TMPDIR`, so every process gets a folder of its own. A killed
+//! evaluator can't remove its folder; the next one does, recognising a dead owner by its unlocked lock file.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+const PREFIX: &str = "evolve-evaluator-";
+const LOCK: &str = "lock";
+
+/// The folder of this process.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    folder: TempDir,
+    /// Locked for as long as we live.
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes a folder within `parent` and removes those of dead evaluators.
+    pub(crate) fn new(parent: &Path) -> io::Result<Self> {
+        remove_abandoned(parent);
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        let lock = File::create(folder.path().join(LOCK))?;
+        lock.lock()?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// A new empty folder that only we can enter.
+    pub(crate) fn folder(&self, purpose: &str) -> io::Result<TempDir> {
+        tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(self.folder.path())
+    }
+}
+
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_abandoned(&entry.path()) {
+            // Somebody else's folder stays; that is none of our business.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_abandoned(folder: &Path) -> bool {
+    let lock: PathBuf = folder.join(LOCK);
+    // Without a lock file it may be one that is being made right now.
+    File::open(lock).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_owners_folder_is_removed_and_a_living_ones_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join(format!("{PREFIX}dead"));
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        let living = Scratch::new(parent.path()).unwrap();
+        let other = Scratch::new(parent.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(living.folder.path().exists() && other.folder.path().exists());
+    }
+}
