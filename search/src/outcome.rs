@@ -11,7 +11,7 @@ use crate::program::ProgramId;
 
 /// The one number that search maximises. Always finite: NaN is never a score.
 /// For kernel problems 1.0 is the baseline and 1.1 is 10 % better.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Score(f64);
 
@@ -36,12 +36,17 @@ impl Score {
 impl Eq for Score {}
 
 impl Ord for Score {
+    // The total order agrees with that of `f64`, because NaN and -0.0 can't occur.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
     }
 }
 
-// `PartialOrd` is derived and agrees with `Ord`, because NaN and -0.0 can't occur.
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl TryFrom<f64> for Score {
     type Error = NotFinite;
@@ -287,11 +292,9 @@ impl fmt::Display for Outcome {
                 write!(f, "out of memory in {stage} (limit {} MB)", limit_bytes / 1_000_000)
             }
             Self::WrongResult { message } => write!(f, "wrong result: {message}"),
-            Self::LossDrift { baseline, candidate, limit } => write!(
-                f,
-                "loss drifted from {baseline:.4} to {candidate:.4} (limit {:.1} %)",
-                limit * 100.0
-            ),
+            Self::LossDrift { baseline, candidate, limit } => {
+                write!(f, "loss drifted from {baseline:.4} to {candidate:.4} (limit {:.1} %)", limit * 100.0)
+            }
             Self::Rejected { reason } => write!(f, "rejected: {reason}"),
             Self::Measured(measured) => write!(f, "{}, score {}", measured.verdict.as_str(), measured.score),
         }

@@ -37,7 +37,7 @@ pub enum Language {
     Rust,
     /// Python.
     Python,
-    /// Anything else: `#`, `//` and `--` comments are kept, spaces between tokens are not.
+    /// Anything else: nothing is known of its comments and spaces, so all but trailing spaces are kept.
     Other,
 }
 
