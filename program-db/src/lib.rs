@@ -1,0 +1,43 @@
+//! The history of every run in one SQLite file. The only place with SQL.
+//!
+//! Rows are inserted once they are finished and never change: triggers see to that. Whatever a call has reported as
+//! stored survives `kill -9` and a power cut. So resuming a run is reading its rows in order
+//! ([`ProgramDb::replay`]) and telling them to search.
+//!
+//! The tables and views are described in `migrations/README.md`.
+
+mod artifact;
+mod db;
+mod error;
+mod evaluation;
+pub mod filter;
+mod outcome;
+mod probe;
+mod program;
+mod proposal;
+mod query;
+mod replay;
+mod run;
+mod run_lock;
+mod schema;
+mod session;
+mod statement;
+mod summary;
+mod table;
+mod trial;
+
+pub use artifact::Artifact;
+pub use db::ProgramDb;
+pub use error::DbError;
+pub use evaluation::{Evaluation, MeasuredBy, NewEvaluation};
+pub use filter::{Filter, FilterError};
+pub use program::{NewProgram, Program};
+pub use proposal::{NewProposal, Proposal};
+pub use query::SqlLimits;
+pub use replay::{Replay, Stored};
+pub use run::{NewRun, Run, RunId};
+pub use run_lock::RunLock;
+pub use session::{Session, SessionId};
+pub use summary::Summary;
+pub use table::{Table, Value};
+pub use trial::Trial;

@@ -1,0 +1,197 @@
+//! Proposals: every attempt of a proposer, failed ones too.
+
+use std::time::Duration;
+
+use search::{Outcome, ProgramId};
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::db::ProgramDb;
+use crate::error::DbError;
+use crate::outcome::insert_outcome;
+use crate::program::{NewProgram, insert_program};
+use crate::run::RunId;
+
+/// A proposal whose reply has just arrived.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewProposal {
+    /// Its number in the run, from 1.
+    pub number: ProgramId,
+    /// The island it was asked for.
+    pub island: usize,
+    /// The program it starts from; must be stored, and have a smaller number.
+    pub parent: ProgramId,
+    /// Other programs that were shown.
+    pub inspirations: Vec<ProgramId>,
+    /// Who proposed: `llm`, `rewrite`, `replay`, ...
+    pub proposer: String,
+    /// What was done, e.g. `edit`, `full_rewrite`, `crossover`.
+    pub operator: String,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The text that was sent, without secrets.
+    pub prompt: Option<String>,
+    /// The text that came back.
+    pub reply: Option<String>,
+    /// Tokens sent.
+    pub tokens_in: Option<u64>,
+    /// Tokens received.
+    pub tokens_out: Option<u64>,
+    /// Price, in the currency of the configured prices.
+    pub cost: Option<f64>,
+    /// From asking to the end of the reply.
+    pub latency: Duration,
+    /// Requests made for it, failed ones included.
+    pub requests: u32,
+    /// The program, or the outcome that says why there is none.
+    pub change: Result<NewProgram, Outcome>,
+}
+
+/// A stored proposal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// Its number in the run; 0 is the initial program.
+    pub number: ProgramId,
+    /// Milliseconds since the Unix epoch.
+    pub created_at: i64,
+    /// The island it was asked for.
+    pub island: usize,
+    /// The program it started from; none for the initial program.
+    pub parent: Option<ProgramId>,
+    /// Other programs that were shown.
+    pub inspirations: Vec<ProgramId>,
+    /// Who proposed; `initial` for the initial program.
+    pub proposer: String,
+    /// What was done.
+    pub operator: String,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The text that was sent.
+    pub prompt: Option<String>,
+    /// The text that came back.
+    pub reply: Option<String>,
+    /// Tokens sent.
+    pub tokens_in: Option<u64>,
+    /// Tokens received.
+    pub tokens_out: Option<u64>,
+    /// Price, in the currency of the configured prices.
+    pub cost: Option<f64>,
+    /// From asking to the end of the reply.
+    pub latency: Duration,
+    /// Requests made for it, failed ones included.
+    pub requests: u32,
+}
+
+#[derive(FromRow)]
+struct Row {
+    number: i64,
+    created_at: i64,
+    island: i64,
+    parent: Option<i64>,
+    inspirations: String,
+    proposer: String,
+    operator: String,
+    model: Option<String>,
+    prompt: Option<String>,
+    reply: Option<String>,
+    tokens_in: Option<i64>,
+    tokens_out: Option<i64>,
+    cost: Option<f64>,
+    latency_ms: i64,
+    requests: u32,
+}
+
+impl ProgramDb {
+    /// Stores a proposal with its program, or with the outcome that says why there is none, in one transaction.
+    /// So every stored proposal can be gone on with: what was paid for is never asked again.
+    ///
+    /// # Errors
+    /// [`DbError::AlreadyStored`] if the run has this number.
+    pub async fn store_proposal(&self, run: RunId, proposal: &NewProposal) -> Result<(), DbError> {
+        let number = proposal.number;
+        let mut write = self.begin().await?;
+        let inspirations: Vec<String> = proposal.inspirations.iter().map(ToString::to_string).collect();
+        sqlx::query(
+            "INSERT INTO proposal (run_id, number, island, parent, proposer, operator, model, tokens_in, tokens_out,
+                                   cost, latency_ms, requests, inspirations, prompt, reply)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(run)
+        .bind(number.0.cast_signed())
+        .bind(proposal.island as i64)
+        .bind(proposal.parent.0.cast_signed())
+        .bind(&proposal.proposer)
+        .bind(&proposal.operator)
+        .bind(&proposal.model)
+        .bind(proposal.tokens_in.map(u64::cast_signed))
+        .bind(proposal.tokens_out.map(u64::cast_signed))
+        .bind(proposal.cost)
+        .bind(proposal.latency.as_millis() as i64)
+        .bind(proposal.requests)
+        .bind(format!("[{}]", inspirations.join(",")))
+        .bind(&proposal.prompt)
+        .bind(&proposal.reply)
+        .execute(write.connection())
+        .await
+        .map_err(self.stored_twice(|| format!("proposal {number} of run {run}")))?;
+        match &proposal.change {
+            Ok(program) => {
+                insert_program(write.connection(), run, number, program).await.map_err(self.error())?;
+            }
+            Err(outcome) => insert_outcome(self, write.connection(), run, number, outcome, None).await?,
+        }
+        write.commit().await
+    }
+
+    /// One proposal with its prompt and reply.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchRun`], [`DbError::NoSuchProgram`].
+    pub async fn proposal(&self, run: RunId, number: ProgramId) -> Result<Proposal, DbError> {
+        let row: Option<Row> = sqlx::query_as("SELECT * FROM proposal WHERE run_id = ? AND number = ?")
+            .bind(run)
+            .bind(number.0.cast_signed())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(self.error())?;
+        let Some(row) = row else {
+            return Err(self.no_such_program(run, number).await);
+        };
+        let id = |number: i64| ProgramId(number.cast_unsigned());
+        let inspirations = serde_json::from_str(&row.inspirations).map_err(|error| {
+            self.unreadable(format!("the inspirations of proposal {number} of run {run}"), &error)
+        })?;
+        Ok(Proposal {
+            number: id(row.number),
+            created_at: row.created_at,
+            island: row.island as usize,
+            parent: row.parent.map(id),
+            inspirations,
+            proposer: row.proposer,
+            operator: row.operator,
+            model: row.model,
+            prompt: row.prompt,
+            reply: row.reply,
+            tokens_in: row.tokens_in.map(i64::cast_unsigned),
+            tokens_out: row.tokens_out.map(i64::cast_unsigned),
+            cost: row.cost,
+            latency: Duration::from_millis(row.latency_ms.cast_unsigned()),
+            requests: row.requests,
+        })
+    }
+}
+
+/// Number 0: nobody proposed it, and it is on every island.
+pub(crate) async fn insert_initial(
+    connection: &mut SqliteConnection,
+    run: RunId,
+    program: &NewProgram,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO proposal (run_id, number, island, proposer, operator, latency_ms, requests, inspirations)
+         VALUES (?, 0, 0, 'initial', 'initial', 0, 0, '[]')",
+    )
+    .bind(run)
+    .execute(&mut *connection)
+    .await?;
+    insert_program(connection, run, ProgramId::INITIAL, program).await
+}

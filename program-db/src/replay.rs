@@ -1,0 +1,139 @@
+//! What a run loop needs to go on: everything stored, in order of numbers.
+
+use search::{Outcome, ProgramId};
+use sqlx::FromRow;
+
+use crate::db::ProgramDb;
+use crate::error::DbError;
+use crate::program::NewProgram;
+use crate::run::RunId;
+
+/// Rows read at once. A read is short, so that it never keeps the write-ahead log from being moved into the file.
+const CHUNK: i64 = 256;
+
+/// One number of a run, as far as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// The number; 0 is the initial program.
+    pub number: ProgramId,
+    /// The island it was asked for.
+    pub island: usize,
+    /// The program it started from; none for the initial program.
+    pub parent: Option<ProgramId>,
+    /// Who proposed; `initial` for the initial program.
+    pub proposer: String,
+    /// What was done.
+    pub operator: String,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// Lineage depth; absent without a program.
+    pub generation: Option<u32>,
+    /// The program, if the proposal led to one.
+    pub program: Option<NewProgram>,
+    /// The outcome; absent if it is still to be evaluated (then there is a program).
+    pub outcome: Option<Outcome>,
+}
+
+impl Stored {
+    /// The program as search sees it.
+    pub fn to_program(&self) -> Option<search::Program> {
+        let (program, generation) = (self.program.as_ref()?, self.generation?);
+        Some(search::Program {
+            id: self.number,
+            parent: self.parent,
+            island: self.island,
+            generation,
+            source: program.source.clone(),
+        })
+    }
+}
+
+/// Reads a run in order of numbers. Numbers may be missing: proposals arrive in any order, and a run can end between.
+#[derive(Debug)]
+pub struct Replay {
+    db: ProgramDb,
+    run: RunId,
+    after: i64,
+    chunk: std::vec::IntoIter<Stored>,
+    done: bool,
+}
+
+#[derive(FromRow)]
+struct Row {
+    number: i64,
+    island: i64,
+    parent: Option<i64>,
+    proposer: String,
+    operator: String,
+    model: Option<String>,
+    generation: Option<u32>,
+    code_hash: Option<String>,
+    source: Option<String>,
+    outcome: Option<String>,
+}
+
+impl ProgramDb {
+    /// Everything that is stored of a run, in order of numbers.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchRun`].
+    pub async fn replay(&self, run: RunId) -> Result<Replay, DbError> {
+        self.run(run).await?;
+        Ok(Replay { db: self.clone(), run, after: -1, chunk: Vec::new().into_iter(), done: false })
+    }
+}
+
+impl Replay {
+    /// The next number, or none after the last.
+    pub async fn next(&mut self) -> Result<Option<Stored>, DbError> {
+        if let Some(stored) = self.chunk.next() {
+            return Ok(Some(stored));
+        }
+        if self.done {
+            return Ok(None);
+        }
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT number, island, parent, proposer, operator, model, generation, code_hash, source, outcome
+             FROM proposal LEFT JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
+             WHERE run_id = ? AND number > ? ORDER BY number LIMIT ?",
+        )
+        .bind(self.run)
+        .bind(self.after)
+        .bind(CHUNK)
+        .fetch_all(self.db.readers())
+        .await
+        .map_err(self.db.error())?;
+        self.done = (rows.len() as i64) < CHUNK;
+        self.after = rows.last().map_or(self.after, |last| last.number);
+        let chunk: Result<Vec<Stored>, DbError> = rows.into_iter().map(|row| self.read(row)).collect();
+        self.chunk = chunk?.into_iter();
+        Ok(self.chunk.next())
+    }
+
+    /// The rest at once.
+    pub async fn collect(mut self) -> Result<Vec<Stored>, DbError> {
+        let mut all = Vec::new();
+        while let Some(stored) = self.next().await? {
+            all.push(stored);
+        }
+        Ok(all)
+    }
+
+    fn read(&self, row: Row) -> Result<Stored, DbError> {
+        let number = ProgramId(row.number.cast_unsigned());
+        Ok(Stored {
+            number,
+            island: row.island as usize,
+            parent: row.parent.map(|parent| ProgramId(parent.cast_unsigned())),
+            proposer: row.proposer,
+            operator: row.operator,
+            model: row.model,
+            generation: row.generation,
+            program: row
+                .code_hash
+                .zip(row.source)
+                .map(|(code_hash, source)| NewProgram { code_hash, source }),
+            outcome: self.db.read_outcome(self.run, number, row.outcome.as_deref())?,
+        })
+    }
+}
