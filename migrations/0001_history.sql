@@ -12,7 +12,9 @@ CREATE TABLE run (
     seed       INTEGER NOT NULL,
     lookahead  INTEGER NOT NULL CHECK (lookahead >= 1),
     -- As written, with ${VAR} unexpanded: it holds no secrets.
-    config     TEXT    NOT NULL
+    config     TEXT    NOT NULL,
+    -- Where it was read from: relative paths in it start at this file's folder.
+    config_path TEXT   NOT NULL
 ) STRICT;
 
 -- One process that worked on a run.

@@ -20,6 +20,8 @@ pub struct NewRun {
     pub problem: String,
     /// The configuration as written, `${VAR}` unexpanded: it holds no secrets.
     pub config: String,
+    /// Where it was read from, absolute: relative paths in it start at this file's folder.
+    pub config_path: String,
     /// What all randomness of the search comes from.
     pub seed: u64,
     /// How many proposals are asked for before the first outcome is known; at least 1.
@@ -41,6 +43,8 @@ pub struct Run {
     pub problem: String,
     /// The configuration as written, `${VAR}` unexpanded.
     pub config: String,
+    /// Where it was read from, absolute: relative paths in it start at this file's folder.
+    pub config_path: String,
     /// What all randomness of the search comes from.
     pub seed: u64,
     /// How many proposals are asked for before the first outcome is known.
@@ -54,6 +58,7 @@ struct Row {
     title: String,
     problem: String,
     config: String,
+    config_path: String,
     seed: i64,
     lookahead: u32,
 }
@@ -66,6 +71,7 @@ impl From<Row> for Run {
             title: row.title,
             problem: row.problem,
             config: row.config,
+            config_path: row.config_path,
             seed: row.seed.cast_unsigned(),
             lookahead: row.lookahead,
         }
@@ -77,11 +83,13 @@ impl ProgramDb {
     pub async fn create_run(&self, run: &NewRun) -> Result<RunId, DbError> {
         let mut write = self.begin().await?;
         let id = sqlx::query_scalar(
-            "INSERT INTO run (title, problem, config, seed, lookahead) VALUES (?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO run (title, problem, config, config_path, seed, lookahead)
+             VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(&run.title)
         .bind(&run.problem)
         .bind(&run.config)
+        .bind(&run.config_path)
         .bind(run.seed.cast_signed())
         .bind(run.lookahead)
         .fetch_one(write.connection())
