@@ -1,0 +1,130 @@
+//! Which layers get adapters, and how those begin: as in MLX-LM.
+
+use kernel_api::{Kernel, Layer, MlxLmLora, QuantizedWeight, host};
+use mlx_rs::random::{RandomState, uniform};
+use mlx_rs::{Array, ops};
+
+use crate::error::{Error, Result};
+use crate::linear::{Linear, Weight};
+use crate::qwen2::Qwen2;
+
+/// A plugin's entry point: prepares a kernel for one layer.
+pub type BuildKernel = fn(&Layer) -> kernel_api::Result<Box<dyn Kernel>>;
+
+/// Settings of the adapters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lora {
+    /// Adapters go on the last `num_layers` blocks; 0 or less means all, as in MLX-LM.
+    pub num_layers: i32,
+    /// Inner width of the adapters.
+    pub rank: i32,
+    /// Factor on the adapters' contribution.
+    pub scale: f32,
+}
+
+/// A layer that got an adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Full path, such as `model.layers.0.mlp.up_proj`.
+    pub layer: String,
+    /// Inputs of the layer: rows of `lora_a`.
+    pub input: i32,
+    /// Outputs of the layer: columns of `lora_b`.
+    pub output: i32,
+    /// Whether its weight is quantized.
+    pub quantized: bool,
+}
+
+/// Puts a kernel on every linear layer of the chosen blocks. `build` absent: MLX-LM's own layer.
+///
+/// # Errors
+/// The kernel's own words if it refuses a layer.
+pub fn attach(model: &mut Qwen2, lora: Lora, build: Option<BuildKernel>) -> Result<Vec<Slot>> {
+    if lora.rank < 1 {
+        return Err(Error::setting("rank", format!("is {}; it must be at least 1", lora.rank)));
+    }
+    let first = first_adapted(model.blocks.len(), lora.num_layers);
+    let mut slots = Vec::new();
+    for block in &mut model.blocks[first..] {
+        for linear in block.linears_mut() {
+            let layer = layer(linear, lora);
+            let kernel = match build {
+                None => Ok(Box::new(MlxLmLora::new(&layer)) as Box<dyn Kernel>),
+                Some(build) => build(&layer),
+            };
+            let kernel =
+                kernel.map_err(|error| Error::Kernel { layer: linear.path.clone(), message: error.to_string() })?;
+            linear.attach(kernel, slots.len());
+            slots.push(Slot {
+                layer: linear.path.clone(),
+                input: linear.input,
+                output: linear.output,
+                quantized: linear.weight.is_quantized(),
+            });
+        }
+    }
+    Ok(slots)
+}
+
+/// Index of the first block with adapters.
+fn first_adapted(blocks: usize, num_layers: i32) -> usize {
+    match usize::try_from(num_layers) {
+        Ok(count) if count > 0 => blocks.saturating_sub(count),
+        _ => 0,
+    }
+}
+
+/// The arrays MLX-LM starts from after `mx.random.seed(seed)`: `lora_a` uniform within `1/√input`, `lora_b` zero,
+/// both float32; of each slot in turn.
+pub fn initial_adapters(slots: &[Slot], rank: i32, seed: u64) -> Result<Vec<Array>> {
+    let mut random = RandomState::with_seed(seed)?;
+    let mut arrays = Vec::with_capacity(2 * slots.len());
+    for slot in slots {
+        // MLX-LM's layer first draws a full weight, which the frozen one then replaces.
+        random.next_key()?;
+        let key = random.next_key()?;
+        let bound = (1.0 / f64::from(slot.input).sqrt()) as f32;
+        arrays.push(uniform::<f32, f32>(-bound, bound, &[slot.input, rank], &key)?);
+        arrays.push(ops::zeros::<f32>(&[rank, slot.output])?);
+    }
+    Ok(arrays)
+}
+
+/// What the kernel is told about a layer.
+fn layer(linear: &Linear, lora: Lora) -> Layer {
+    let weight = match &linear.weight {
+        Weight::Quantized { packed, scales, biases, group_size, bits } => {
+            kernel_api::Weight::Quantized(QuantizedWeight {
+                packed: host::wrap(packed.clone()),
+                scales: host::wrap(scales.clone()),
+                biases: host::wrap(biases.clone()),
+                group_size: *group_size,
+                bits: *bits,
+            })
+        }
+        Weight::Plain(weight) => kernel_api::Weight::Plain(host::wrap(weight.clone())),
+    };
+    Layer {
+        weight,
+        bias: linear.bias.clone().map(host::wrap),
+        scale: lora.scale,
+        rank: lora.rank,
+        input: linear.input,
+        output: linear.output,
+        dtype: linear.weight.dtype().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_blocks_are_chosen_as_mlx_lm_slices_them() {
+        assert_eq!(first_adapted(24, 16), 8);
+        assert_eq!(first_adapted(2, 2), 0);
+        assert_eq!(first_adapted(2, 16), 0, "a slice longer than the list is the list");
+        assert_eq!(first_adapted(24, 0), 0, "[-0:] is everything");
+        assert_eq!(first_adapted(24, -1), 0);
+    }
+}
