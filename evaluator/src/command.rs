@@ -93,7 +93,7 @@ impl CommandEvaluator {
         let _turn = self.turn().await?;
         log.event(Event::Entered { stage: Stage::Trial });
         let run = self.run_once(job, log).await?;
-        if run.ended.how == (How::Signaled { signal: libc::SIGKILL }) {
+        if run.ended.how.is_from_outside() {
             return self.run_once(job, log).await;
         }
         Ok(run)
@@ -124,15 +124,11 @@ impl CommandEvaluator {
         record.process_peak_bytes = Some(run.ended.peak_bytes);
         record.exit = match &run.ended.how {
             How::Exited { code: 0 } => Exit::Ok,
-            How::Exited { .. } | How::Signaled { .. } | How::Stopped | How::NotStarted { .. } => {
-                Exit::Crashed
-            }
             How::Deadline => Exit::Timeout,
             How::Memory => Exit::OutOfMemory,
+            how if how.is_from_outside() => Exit::Killed,
+            _ => Exit::Crashed,
         };
-        if run.ended.how == (How::Signaled { signal: libc::SIGKILL }) {
-            record.exit = Exit::Killed;
-        }
         if record.exit != Exit::Ok {
             record.message = Some(format!("the command {}", run.ended.how));
         }
@@ -193,7 +189,7 @@ impl CommandEvaluator {
                 return Err(Stop::Broken(format!("the problem's command can't be started: {message}")));
             }
             How::Stopped => return Err(Stop::Broken("the command was stopped".to_owned())),
-            how @ (How::Exited { .. } | How::Signaled { .. }) => {
+            how @ (How::Exited { .. } | How::Signaled { .. } | How::Lost) => {
                 let words = last_lines(&run.ended.stderr, 10);
                 let message = format!("the command {how}\n{words}").trim().to_owned();
                 return Ok(Outcome::Crash { stage, message });

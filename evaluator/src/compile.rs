@@ -85,7 +85,11 @@ impl Compiler {
             std::env::consts::DLL_SUFFIX
         ));
         let order = self.order(folder.path(), &plugin)?;
-        let ended = self.launcher.start(&order, Pipes::None, folder.clone())?.ended().await?;
+        let launch = || self.launcher.start(&order, Pipes::None, folder.clone());
+        let mut ended = launch()?.ended().await?;
+        if ended.how.is_from_outside() {
+            ended = launch()?.ended().await?;
+        }
         let refused = |outcome, words: &str| Ok(Err((outcome, Artifact::new("compiler", words))));
         let words = trim(&ended.stderr, folder.path());
         match ended.how {

@@ -123,9 +123,13 @@ impl KernelEvaluator {
             Ending::Judged(judgement) => judgement,
             Ending::Aborted { arm: Arm::Candidate, failure } => return Ok(failure),
             Ending::Aborted { arm: Arm::Baseline, failure } => {
+                let failure = match failure {
+                    Outcome::Crash { message, .. } => message,
+                    other => other.to_string(),
+                };
                 return Err(Stop::Broken(format!(
-                    "the baseline itself can't be measured: {failure}. Run `evolve doctor`; the problem's model, \
-                     training settings or limits don't fit this machine"
+                    "the baseline itself can't be measured; the problem's model, training settings or limits don't \
+                     fit this machine, see `evolve doctor`: {failure}"
                 )));
             }
         };

@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
-use crate::order::{Ended, News, Order};
+use crate::order::{Ended, How, News, Order};
 
 /// How a launcher's stdin and stdout, which are its command's, are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub(crate) enum LaunchError {
     Start { program: PathBuf, source: io::Error },
     #[error("the launcher's control socket failed: {0}")]
     Control(#[from] io::Error),
-    #[error("the launcher was killed")]
-    Lost,
 }
 
 /// Starts launchers and keeps account of them.
@@ -118,19 +116,21 @@ impl Launcher {
         let id = child.id();
         let mut command = None;
         let ended = read_news(news, &mut command).await;
-        if ended.is_err() {
+        let is_lost = !matches!(ended, Ok(Some(_)));
+        if is_lost {
             // It died without a word, so nobody has killed what it started.
             let _ = child.start_kill();
         }
         let reaped = child.wait().await;
-        if ended.is_err() {
+        if is_lost {
             self.sweep(command);
         }
         if let Some(id) = id {
             self.lock().remove(&id);
         }
         reaped?;
-        ended
+        let lost = Ended { how: How::Lost, wall_seconds: 0.0, peak_bytes: 0, stderr: String::new() };
+        Ok(ended?.unwrap_or(lost))
     }
 
     /// Kills what a dead launcher left behind: its command's group and, where we are the reaper of orphans
@@ -167,19 +167,25 @@ impl Launcher {
     }
 }
 
-async fn read_news(news: OwnedReadHalf, command: &mut Option<u32>) -> Result<Ended, LaunchError> {
+/// The end; `None` if the launcher went without telling.
+async fn read_news(news: OwnedReadHalf, command: &mut Option<u32>) -> io::Result<Option<Ended>> {
     let codec = LengthDelimitedCodec::builder()
         .little_endian()
         .max_frame_length(trial_protocol::MAX_FRAME as usize)
         .new_codec();
     let mut frames = FramedRead::new(news, codec);
     while let Some(frame) = frames.next().await {
-        match serde_json::from_slice(&frame?).map_err(io::Error::from)? {
+        match serde_json::from_slice(&frame?)? {
             News::Started { pid } => *command = Some(pid),
-            News::Ended(ended) => return Ok(ended),
+            News::Ended(ended) => return Ok(Some(ended)),
         }
     }
-    Err(LaunchError::Lost)
+    Ok(None)
+}
+
+/// The task that attends to a launcher sends its end, unless the runtime is shutting down.
+fn abandoned() -> LaunchError {
+    LaunchError::Control(io::Error::other("the evaluator is ending"))
 }
 
 impl Running {
@@ -188,12 +194,12 @@ impl Running {
         // The lifeline must stay open meanwhile.
         let ended = self.ended.await;
         drop(self.lifeline);
-        ended.unwrap_or(Err(LaunchError::Lost))
+        ended.unwrap_or_else(|_| Err(abandoned()))
     }
 
     /// Kills the command, unless it has ended already, and says how it ended.
     pub(crate) async fn stop(self) -> Result<Ended, LaunchError> {
         drop(self.lifeline);
-        self.ended.await.unwrap_or(Err(LaunchError::Lost))
+        self.ended.await.unwrap_or_else(|_| Err(abandoned()))
     }
 }

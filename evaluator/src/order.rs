@@ -78,11 +78,21 @@ pub enum How {
     Memory,
     /// We killed it because the evaluator asked for it or died.
     Stopped,
+    /// Somebody killed the launcher, and the command died with it. Only the evaluator can say this.
+    Lost,
     /// It could not be started.
     NotStarted {
         /// The operating system's words.
         message: String,
     },
+}
+
+impl How {
+    /// Whether somebody else than us killed it. No program kills itself with SIGKILL by mistake, so that says
+    /// nothing about the program, unless it happens again.
+    pub fn is_from_outside(&self) -> bool {
+        matches!(self, Self::Lost | Self::Signaled { signal: libc::SIGKILL })
+    }
 }
 
 impl fmt::Display for How {
@@ -97,6 +107,7 @@ impl fmt::Display for How {
             Self::Deadline => f.write_str("ran past its time limit"),
             Self::Memory => f.write_str("went past its memory limit"),
             Self::Stopped => f.write_str("was stopped"),
+            Self::Lost => f.write_str("was killed with its launcher"),
             Self::NotStarted { message } => write!(f, "could not be started: {message}"),
         }
     }

@@ -193,8 +193,7 @@ fn fault(ended: &Ended) -> Fault {
     match &ended.how {
         How::Deadline => Fault::Timeout,
         How::Memory => Fault::Memory,
-        // We kill only in the two cases above, and no program kills itself that way by mistake.
-        How::Signaled { signal: libc::SIGKILL } => Fault::Killed,
+        how if how.is_from_outside() => Fault::Killed,
         how => {
             let last_words: Vec<&str> = ended.stderr.trim().lines().rev().take(5).collect();
             let last_words: Vec<&str> = last_words.into_iter().rev().collect();

@@ -1,8 +1,12 @@
-//! Written by the evaluator around a candidate. The candidate's module may not use `unsafe`; the one symbol
-//! that the trial runner looks for is exported here, by the kernel API's own macro.
+//! Written by the evaluator around a candidate, whose module may not use `unsafe`. Both sides are built by the same
+//! compiler against the same kernel API, so the exported function can be an ordinary Rust one.
 
 #[forbid(unsafe_code)]
 #[path = "candidate.rs"]
 mod candidate;
 
-kernel_api::export!(candidate::build);
+/// The symbol that the trial runner looks for.
+#[unsafe(no_mangle)]
+pub fn evolve_build_kernel(layer: &kernel_api::Layer) -> kernel_api::Result<Box<dyn kernel_api::Kernel>> {
+    candidate::build(layer)
+}

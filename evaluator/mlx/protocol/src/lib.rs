@@ -218,14 +218,26 @@ pub struct TrialReport {
     pub tokens: u64,
     /// Seconds for the measured steps on the runner's own clock. Informative: the supervisor's clock decides.
     pub seconds: f64,
-    /// Loss of each measured step.
+    /// Loss of each measured step. NaN and infinity travel as `null` and arrive as NaN.
+    #[serde(deserialize_with = "null_as_nan_each")]
     pub losses: Vec<f64>,
-    /// Loss on held-out batches after the last step.
+    /// Loss on held-out batches after the last step. NaN and infinity travel as `null` and arrive as NaN.
+    #[serde(deserialize_with = "null_as_nan")]
     pub validation_loss: f64,
     /// Peak of MLX's allocator during the measured steps, bytes.
     pub peak_memory_bytes: u64,
     /// MLX's active memory just before the measured steps, bytes.
     pub active_memory_bytes: u64,
+}
+
+// JSON has no NaN, and serde_json writes `null` instead. A diverged loss is a finding, not an unreadable report.
+fn null_as_nan<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+fn null_as_nan_each<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+    let values = Vec::<Option<f64>>::deserialize(from)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 /// All comparisons of one check.

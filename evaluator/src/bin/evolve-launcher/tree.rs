@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use evaluator::order::How;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
 use crate::child::Child;
 
@@ -62,7 +62,7 @@ impl Tree {
 /// Reaps whoever has ended; whether children are left.
 fn reap_others() -> bool {
     loop {
-        match waitpid(None, WaitOptions::NOHANG) {
+        match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) => return true,
             Err(_) => return false,

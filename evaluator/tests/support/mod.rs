@@ -1,0 +1,73 @@
+//! What several tests need: finding processes, waiting for something to become true.
+
+#![allow(dead_code, reason = "each test file uses another part")]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A number of seconds to sleep that no other process uses, so that the sleeper can be found.
+pub(crate) fn unique_sleep() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("7{:07}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Processes whose command line contains a text.
+pub(crate) fn count_processes(text: &str) -> usize {
+    if Path::new("/proc/self/cmdline").exists() {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let command_lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        return command_lines.filter(|line| String::from_utf8_lossy(line).contains(text)).count();
+    }
+    let listing = Command::new("ps").args(["-axo", "command"]).output().unwrap().stdout;
+    String::from_utf8_lossy(&listing).lines().filter(|line| line.contains(text)).count()
+}
+
+/// Waits until a condition holds, at most ten seconds.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(10), "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The same without blocking the runtime.
+pub(crate) async fn eventually_async(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(10), "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) fn kill_9(pid: u32) {
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+/// A command problem whose programs are shell scripts that print their own metrics.
+pub(crate) fn command_problem(folder: &Path, settings: &str) -> evaluator::LoadedProblem {
+    std::fs::write(folder.join("evaluate.sh"), "exec sh \"$1\"\n").unwrap();
+    std::fs::write(folder.join("initial.sh"), script("echo '{\"score\": 1}'")).unwrap();
+    let yaml = format!(
+        "kind: command\nname: test\nlanguage: other\ninitial_program: initial.sh\ncommand: [sh, evaluate.sh]\n{settings}"
+    );
+    std::fs::write(folder.join("problem.yaml"), yaml).unwrap();
+    evaluator::LoadedProblem::load(folder).unwrap()
+}
+
+/// A program for [`command_problem`].
+pub(crate) fn script(lines: &str) -> String {
+    format!("# EVOLVE-BLOCK-START\n{lines}\n# EVOLVE-BLOCK-END\n")
+}
+
+/// Options that use the binaries under test and keep all files within a folder.
+pub(crate) fn options(folder: &Path, problem: evaluator::LoadedProblem) -> evaluator::EvaluatorOptions {
+    let scratch = folder.join("scratch");
+    std::fs::create_dir_all(&scratch).unwrap();
+    let binaries = Path::new(env!("CARGO_BIN_EXE_evolve-evaluator")).parent().unwrap();
+    let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
+    evaluator::EvaluatorOptions::new(binaries, problem, path, scratch)
+}
