@@ -10,8 +10,11 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use search::{Language, Outcome, ProgramId};
 
+use crate::prompt::PromptError;
+
 pub mod llm;
 pub mod replay;
+pub mod rewrite;
 pub mod secret;
 
 pub use llm::LlmSettings;
@@ -70,6 +73,15 @@ pub struct Exhibit {
     pub source: Arc<str>,
     /// How it ended; none while it isn't evaluated.
     pub outcome: Option<Outcome>,
+    /// What its evaluation left for the prompt, each with its name.
+    pub artifacts: Vec<(String, String)>,
+}
+
+impl Exhibit {
+    /// A program without artifacts.
+    pub fn new(id: ProgramId, source: impl Into<Arc<str>>, outcome: Option<Outcome>) -> Self {
+        Self { id, source: source.into(), outcome, artifacts: Vec::new() }
+    }
 }
 
 /// An earlier child of the parent that came to nothing.
@@ -200,5 +212,11 @@ impl ProposerError {
     /// A proposer that can't be set up.
     pub fn setup(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(ProposerErrorKind::Setup, what, hint)
+    }
+}
+
+impl From<PromptError> for ProposerError {
+    fn from(error: PromptError) -> Self {
+        Self::setup(error.to_string(), error.hint())
     }
 }

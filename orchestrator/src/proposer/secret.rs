@@ -2,39 +2,52 @@
 
 use std::fmt;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
 /// An API key. It can be read from a config, but not be written: no `Serialize`, no `Display`,
 /// and `Debug` shows nothing of it.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
+#[derive(Clone, Default)]
+pub struct Secret(SecretString);
 
 impl Secret {
     /// Wraps a secret text; spaces around it, as from a file's last line, are dropped.
     pub fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
+        Self(SecretString::from(text.trim()))
     }
 
     /// The text itself, for the one place that sends it.
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.expose().is_empty()
     }
 
     /// `text` without the secret, should a server have echoed it.
     pub fn redact(&self, text: &str) -> String {
         // A very short key (as local servers accept) would blank out ordinary words.
-        if self.0.len() < 6 { text.to_owned() } else { text.replace(&self.0, "[key]") }
+        if self.expose().len() < 6 { text.to_owned() } else { text.replace(self.expose(), "[key]") }
+    }
+
+    pub(crate) fn inner(&self) -> &SecretString {
+        &self.0
     }
 }
 
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "Secret(empty)" } else { "Secret(..)" })
+        f.write_str(if self.is_empty() { "Secret(empty)" } else { "Secret(..)" })
     }
 }
 

@@ -1,0 +1,137 @@
+//! What an endpoint says when it says yes, read leniently: endpoints that are only nearly compatible leave
+//! fields out, or add their own.
+
+use search::Outcome;
+use serde_json::Value;
+
+use crate::patch::PatchError;
+
+/// The reply of a model, or what came in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    content: Content,
+    pub(super) tokens_in: Option<u64>,
+    pub(super) tokens_out: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    /// Text, and whether the model stopped at its limit of tokens.
+    Text { text: String, cut_off: bool },
+    /// No text, and why; with what was received, if that is worth keeping.
+    Nothing { reason: String, received: Option<String> },
+}
+
+impl Answer {
+    /// No answer at all after everything that was tried.
+    pub(super) fn nothing(reason: String) -> Self {
+        Self { content: Content::Nothing { reason, received: None }, tokens_in: None, tokens_out: None }
+    }
+
+    /// Reads a chat completion.
+    pub(super) fn read(body: &Value) -> Self {
+        let usage = |key: &str| body.pointer(&format!("/usage/{key}")).and_then(Value::as_u64);
+        Self {
+            content: content(body),
+            tokens_in: usage("prompt_tokens"),
+            tokens_out: usage("completion_tokens"),
+        }
+    }
+
+    /// The model's text, or why there is none.
+    pub(super) fn text(&self) -> Result<&str, String> {
+        match &self.content {
+            Content::Text { text, .. } => Ok(text),
+            Content::Nothing { reason, .. } => Err(reason.clone()),
+        }
+    }
+
+    /// What to store as the reply.
+    pub(super) fn raw(self) -> Option<String> {
+        match self.content {
+            Content::Text { text, .. } => Some(text),
+            Content::Nothing { received, .. } => received,
+        }
+    }
+
+    /// The outcome of a reply that gives no program; a reply cut off by its limit can't be blamed for more.
+    pub(super) fn explain(&self, error: PatchError) -> Outcome {
+        match &self.content {
+            Content::Text { cut_off: true, .. } if error != PatchError::NoChange => Outcome::NoProposal {
+                reason: format!(
+                    "the model reached max_tokens before it was done ({error}); raise llm.max_tokens"
+                ),
+            },
+            _ => error.into(),
+        }
+    }
+}
+
+fn content(body: &Value) -> Content {
+    let nothing = |reason: &str| {
+        let received: String = body.to_string().chars().take(2000).collect();
+        Content::Nothing { reason: reason.to_owned(), received: Some(received) }
+    };
+    let Some(choice) = body.pointer("/choices/0") else {
+        return nothing("the endpoint's answer has no choices");
+    };
+    let finish = choice.get("finish_reason").and_then(Value::as_str).unwrap_or_default();
+    let text = match choice.pointer("/message/content") {
+        Some(Value::String(text)) => text.clone(),
+        // Some endpoints send a list of parts.
+        Some(Value::Array(parts)) => {
+            parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect()
+        }
+        _ => String::new(),
+    };
+    match (text.trim().is_empty(), finish) {
+        (_, "content_filter") => nothing("the endpoint's content filter stopped the reply"),
+        (true, "length") => {
+            nothing("the model used up max_tokens before its answer began; raise llm.max_tokens")
+        }
+        (true, _) => match choice.pointer("/message/refusal").and_then(Value::as_str) {
+            Some(words) => {
+                nothing(&format!("the model refused: {}", words.chars().take(200).collect::<String>()))
+            }
+            None => nothing("the model's reply is empty"),
+        },
+        (false, _) => Content::Text { text, cut_off: finish == "length" },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_least_that_an_endpoint_may_send_is_enough() {
+        let answer = Answer::read(&json!({"choices": [{"message": {"content": "hi"}}]}));
+        assert_eq!((answer.text(), answer.tokens_in), (Ok("hi"), None));
+    }
+
+    #[test]
+    fn content_may_come_in_parts() {
+        let body = json!({"choices": [{"message": {"content": [{"type": "text", "text": "a"}, {"text": "b"}, {"x": 1}]}}]});
+        assert_eq!(Answer::read(&body).text(), Ok("ab"));
+    }
+
+    #[test]
+    fn no_text_is_explained() {
+        for (body, words) in [
+            (json!({}), "no choices"),
+            (json!([]), "no choices"),
+            (json!({"choices": []}), "no choices"),
+            (json!({"choices": [{"message": {"content": null}}]}), "empty"),
+            (json!({"choices": [{"message": {"content": ""}, "finish_reason": "length"}]}), "max_tokens"),
+            (
+                json!({"choices": [{"message": {"content": "x"}, "finish_reason": "content_filter"}]}),
+                "content filter",
+            ),
+            (json!({"choices": [{"message": {"refusal": "No."}}]}), "refused: No."),
+        ] {
+            let reason = Answer::read(&body).text().unwrap_err();
+            assert!(reason.contains(words), "{body}: {reason}");
+        }
+    }
+}
