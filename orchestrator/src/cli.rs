@@ -1,0 +1,211 @@
+//! The command line: what can be asked for. `commands` does it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use search::ProgramId;
+
+/// Evolutionary code search whose results hold.
+///
+/// Asks a language model (or rewrite rules) for better versions of the EVOLVE-BLOCK of a program, builds and measures
+/// each one, and keeps everything in a SQLite file.
+#[derive(Debug, Parser)]
+#[command(name = "evolve", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// The database. Default: the configuration's `database`, else evolve.db.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub db: Option<PathBuf>,
+
+    /// Print more of what happens inside (-v, -vv), on standard error.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a search (or, with --resume, go on with the latest).
+    Run(RunArgs),
+    /// Go on with a search from where its database ends.
+    Resume(ResumeArgs),
+    /// List the runs in the database.
+    Runs {
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Print the best program of a run, or write it to a file.
+    Best {
+        /// The run (default: the latest).
+        run: Option<i64>,
+        /// Write the source here instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show one program: outcome, measurements, trials, artifacts, source.
+    Show {
+        /// Program number, or RUN/NUMBER.
+        program: ProgramRef,
+        /// Also print the prompt and the reply that it came from.
+        #[arg(long)]
+        prompt: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what differs between two programs.
+    Diff {
+        /// Program number, or RUN/NUMBER.
+        a: ProgramRef,
+        /// Program number, or RUN/NUMBER.
+        b: ProgramRef,
+    },
+    /// Show a program's ancestors, from the initial program on.
+    Lineage {
+        /// Program number, or RUN/NUMBER.
+        program: ProgramRef,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Find programs: `evolve query 'score > 1.1 and island = 2 order by score desc'`, or read-only SQL with --sql.
+    Query {
+        /// The expression; without one, all programs.
+        expression: Option<String>,
+        /// The expression is SQL (read-only; the views and tables are described in migrations/README.md).
+        #[arg(long)]
+        sql: bool,
+        /// Only this run (default: the latest).
+        #[arg(long, conflicts_with_all = ["all_runs", "sql"])]
+        run: Option<i64>,
+        /// All runs.
+        #[arg(long, conflicts_with = "sql")]
+        all_runs: bool,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Evaluate one program file as the search would, without storing anything.
+    Evaluate {
+        /// The program.
+        program: PathBuf,
+        /// The configuration whose problem it is for.
+        #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
+        config: PathBuf,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what works on this machine: compiler, MLX and its backend, database, endpoint.
+    Doctor {
+        /// The configuration to check.
+        #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
+        config: PathBuf,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `evolve run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration.
+    #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Go on with the latest run in the database instead of starting one.
+    #[arg(long)]
+    pub resume: bool,
+    /// What overrides the configuration.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// `evolve resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run (default: the latest).
+    pub run: Option<i64>,
+    /// A configuration to use in place of the one stored with the run (the search's own settings must not change).
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What overrides the configuration.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// Flags that override a configuration's keys.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Overrides {
+    /// Proposals in all, counted from the run's start (`max_iterations`).
+    #[arg(short, long, value_name = "N")]
+    pub iterations: Option<u64>,
+    /// The run's seed (`random_seed`).
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Stop at this score (`target_score`).
+    #[arg(short, long, value_name = "SCORE")]
+    pub target_score: Option<f64>,
+    /// Stop after this many seconds (`max_wall_seconds`).
+    #[arg(long, value_name = "SECONDS")]
+    pub max_wall_seconds: Option<f64>,
+    /// Events as JSON lines on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How tables are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns.
+    Table,
+    /// An array of objects.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// A program: `17` in the latest run, or `3/17` for run 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProgramRef {
+    /// The run, if named.
+    pub run: Option<i64>,
+    /// The program's number in it.
+    pub number: ProgramId,
+}
+
+impl std::str::FromStr for ProgramRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (run, number) = match text.split_once('/') {
+            Some((run, number)) => (Some(run), number),
+            None => (None, text),
+        };
+        let wrong = || format!("a program is NUMBER or RUN/NUMBER, such as 17 or 3/17, not `{text}`");
+        let run = run.map(str::parse).transpose().map_err(|_| wrong())?;
+        Ok(Self { run, number: number.parse().map_err(|_| wrong())? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_program_is_a_number_with_or_without_its_run() {
+        assert_eq!("17".parse(), Ok(ProgramRef { run: None, number: ProgramId(17) }));
+        assert_eq!("3/17".parse(), Ok(ProgramRef { run: Some(3), number: ProgramId(17) }));
+        assert!("three/17".parse::<ProgramRef>().unwrap_err().contains("3/17"));
+    }
+}

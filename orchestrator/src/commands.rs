@@ -1,0 +1,49 @@
+//! Carries out what the command line asks for. The only place, with `progress`, that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
+
+mod browse;
+mod doctor;
+mod evaluate;
+mod open;
+mod run;
+mod table;
+mod text;
+
+pub(crate) use self::open::storage;
+use crate::cli::{Cli, Command};
+use crate::exit_code::{ExitCode, Failure};
+
+/// Does it, says what went wrong, and returns the exit code.
+pub async fn carry_out(cli: Cli) -> ExitCode {
+    match dispatch(cli).await {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {}", text::printable(&failure.message));
+            failure.code
+        }
+    }
+}
+
+/// The asynchronous runtime could not be started.
+pub fn fail_to_start(error: &std::io::Error) -> std::process::ExitCode {
+    eprintln!("error: can't start: {error}");
+    ExitCode::Internal.into()
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let db = cli.db.as_deref();
+    match cli.command {
+        Command::Run(arguments) => run::run(db, &arguments).await,
+        Command::Resume(arguments) => run::resume(db, &arguments).await,
+        Command::Runs { format } => browse::runs(db, format).await,
+        Command::Best { run, out } => browse::best(db, run, out.as_deref()).await,
+        Command::Show { program, prompt, json } => browse::show(db, program, prompt, json).await,
+        Command::Diff { a, b } => browse::diff(db, a, b).await,
+        Command::Lineage { program, format } => browse::lineage(db, program, format).await,
+        Command::Query { expression, sql, run, all_runs, format } => {
+            browse::query(db, expression.as_deref(), sql, run, all_runs, format).await
+        }
+        Command::Evaluate { program, config, json } => evaluate::evaluate(&program, &config, json).await,
+        Command::Doctor { config, json } => doctor::doctor(db, &config, json).await,
+    }
+}

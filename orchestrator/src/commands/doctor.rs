@@ -1,0 +1,123 @@
+//! `evolve doctor`: what works on this machine, and what to do about what doesn't.
+
+use std::path::Path;
+
+use evaluator::Problem;
+use program_db::ProgramDb;
+use serde::Serialize;
+
+use super::open;
+use crate::cli::Overrides;
+use crate::config::{Config, ProposerChoice};
+use crate::exit_code::{ExitCode, Failure};
+
+/// One thing looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    subject: &'static str,
+    state: State,
+    detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Note,
+    Fail,
+}
+
+pub(super) async fn doctor(db: Option<&Path>, config: &Path, json: bool) -> Result<ExitCode, Failure> {
+    let mut findings = vec![note("evolve", format!("{} on {}", env!("CARGO_PKG_VERSION"), platform()))];
+    match Config::read(config, &Overrides::default()) {
+        Ok(config) => examine(db, &config, &mut findings).await,
+        Err(error) => findings.push(fail("configuration", error.to_string())),
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&findings).unwrap_or_default());
+    } else {
+        for Finding { subject, state, detail } in &findings {
+            let mark = match state {
+                State::Ok => "ok  ",
+                State::Note => "note",
+                State::Fail => "FAIL",
+            };
+            println!("{mark}  {subject:<14} {}", detail.replace('\n', "\n                     "));
+        }
+    }
+    let healthy = findings.iter().all(|finding| finding.state != State::Fail);
+    Ok(if healthy { ExitCode::Success } else { ExitCode::Internal })
+}
+
+async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>) {
+    findings.push(ok("configuration", config.path.display().to_string()));
+    findings.push(ok("problem", config.problem.problem.name().to_owned()));
+    if let Problem::Kernel(_) = config.problem.problem {
+        findings.push(match evaluator::harness::read(Some(&open::harness(config))) {
+            Ok(harness) => ok("MLX", {
+                let what = &harness.description;
+                format!(
+                    "{} on {} ({}), built with {}",
+                    what.mlx, what.backend, what.device, harness.rustc_version
+                )
+            }),
+            Err(error) => fail("MLX", error.to_string()),
+        });
+    }
+    findings.push(match open::evaluator(config).await {
+        Ok(evaluator) => {
+            let protocol = evaluator.measured_by().protocol.clone();
+            evaluator.shutdown().await;
+            ok("evaluator", format!("starts; protocol {protocol}"))
+        }
+        Err(failure) => fail("evaluator", failure.message),
+    });
+    findings.push(note(
+        "sandbox",
+        "candidates run in a process of their own with an empty environment, time and memory limits; \
+         files and network are NOT closed to them yet"
+            .into(),
+    ));
+    let path = db.unwrap_or(&config.database);
+    findings.push(if path.exists() {
+        match ProgramDb::open_read_only(path).await {
+            Ok(_) => ok("database", path.display().to_string()),
+            Err(error) => fail("database", error.to_string()),
+        }
+    } else {
+        note("database", format!("{} (made by the first run)", path.display()))
+    });
+    findings.push(proposer(config));
+}
+
+fn proposer(config: &Config) -> Finding {
+    match open::proposer(config) {
+        Err(failure) => fail("proposer", failure.message),
+        Ok(proposer) => match (&config.proposer, &config.llm) {
+            (ProposerChoice::Llm, Some(llm)) => {
+                let key = llm.api_key.as_ref().is_some_and(|key| !key.is_empty());
+                let key = if key { "with a key" } else { "without a key" };
+                let models: Vec<&str> = llm.models.iter().map(|model| model.name.as_str()).collect();
+                ok("proposer", format!("llm: {} at {} {key}", models.join(", "), llm.api_base))
+            }
+            _ => ok("proposer", proposer.name().to_owned()),
+        },
+    }
+}
+
+fn platform() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{} {}, {cores} cores", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+fn ok(subject: &'static str, detail: String) -> Finding {
+    Finding { subject, state: State::Ok, detail }
+}
+
+fn note(subject: &'static str, detail: String) -> Finding {
+    Finding { subject, state: State::Note, detail }
+}
+
+fn fail(subject: &'static str, detail: String) -> Finding {
+    Finding { subject, state: State::Fail, detail }
+}

@@ -1,0 +1,47 @@
+//! `evolve evaluate`: one program through the whole evaluation, nothing stored.
+
+use std::path::Path;
+
+use evaluator::{Evaluator, Job};
+use search::token_hash;
+
+use super::open;
+use super::text::printable;
+use crate::cli::Overrides;
+use crate::config::Config;
+use crate::event::Event;
+use crate::exit_code::{ExitCode, Failure};
+use crate::{progress, report};
+
+pub(super) async fn evaluate(program: &Path, config: &Path, json: bool) -> Result<ExitCode, Failure> {
+    let config = Config::read(config, &Overrides::default()).map_err(Failure::usage)?;
+    let source = std::fs::read_to_string(program)
+        .map_err(|error| Failure::usage(format!("{}: can't be read: {error}", program.display())))?;
+    let evaluator = open::evaluator(&config).await?;
+    let watcher = watch(&evaluator);
+    let kernel = token_hash(&source, config.problem.problem.language()).to_string();
+    let result = evaluator.evaluate(Job { id: 0, program: source, kernel }).await;
+    watcher.abort();
+    evaluator.shutdown().await;
+    let evaluation =
+        result.map_err(|error| Failure { code: ExitCode::Evaluator, message: error.to_string() })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&evaluation).unwrap_or_default());
+    } else {
+        print!("{}", printable(&report::evaluation(&evaluation)));
+    }
+    let measured = evaluation.outcome.measured().is_some();
+    Ok(if measured { ExitCode::Success } else { ExitCode::CandidateFailed })
+}
+
+/// Says on standard error how far the evaluation has come.
+fn watch(evaluator: &Evaluator) -> tokio::task::JoinHandle<()> {
+    let mut steps = evaluator.events();
+    tokio::spawn(async move {
+        while let Ok(step) = steps.recv().await {
+            if let Some(Event::Evaluating { stage, arm, trial, .. }) = Event::from_progress(&step) {
+                eprintln!("{}", progress::step(&stage, arm, trial));
+            }
+        }
+    })
+}

@@ -1,0 +1,133 @@
+//! Opens what commands work with: database, evaluator, proposer.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evaluator::{Evaluator, EvaluatorOptions, Problem};
+use program_db::{DbError, ProgramDb, RunId};
+
+use crate::cli::ProgramRef;
+use crate::config::{Config, ProposerChoice};
+use crate::exit_code::{ExitCode, Failure};
+use crate::proposer::llm::LlmProposer;
+use crate::proposer::replay::ReplayProposer;
+use crate::proposer::rewrite::RewriteProposer;
+use crate::proposer::{ProblemText, Proposer, ProposerError};
+
+/// The database for commands that only read: `--db`, else what config.yaml here says, else evolve.db here.
+pub(super) async fn reading(db: Option<&Path>) -> Result<ProgramDb, Failure> {
+    ProgramDb::open_read_only(database_path(db)?).await.map_err(storage)
+}
+
+pub(super) fn database_path(db: Option<&Path>) -> Result<PathBuf, Failure> {
+    let config = Path::new("config.yaml");
+    match db {
+        Some(path) => Ok(path.to_owned()),
+        None if config.is_file() => Config::database_of(config).map_err(Failure::usage),
+        None => Ok("evolve.db".into()),
+    }
+}
+
+/// The run that a program reference means.
+pub(super) async fn run_of(db: &ProgramDb, run: Option<i64>) -> Result<RunId, Failure> {
+    match run {
+        Some(run) => db.run(run).await.map(|run| run.id).map_err(storage),
+        None => db.latest_run().await.map(|run| run.id).map_err(storage),
+    }
+}
+
+/// The run and number that a program reference means.
+pub(super) async fn program_of(
+    db: &ProgramDb,
+    program: ProgramRef,
+) -> Result<(RunId, search::ProgramId), Failure> {
+    Ok((run_of(db, program.run).await?, program.number))
+}
+
+/// A database error with its exit code.
+pub(crate) fn storage(error: DbError) -> Failure {
+    let code = match &error {
+        DbError::Missing { .. }
+        | DbError::NoRuns { .. }
+        | DbError::NoSuchRun { .. }
+        | DbError::NoSuchProgram { .. }
+        | DbError::NoProgram { .. }
+        | DbError::Filter(_)
+        | DbError::SqlRefused { .. }
+        | DbError::SqlWrong { .. }
+        | DbError::SqlTooLong { .. } => ExitCode::Usage,
+        _ => ExitCode::Storage,
+    };
+    Failure { code, message: error.to_string() }
+}
+
+/// Starts the evaluator process, which stands beside this program.
+pub(super) async fn evaluator(config: &Config) -> Result<Evaluator, Failure> {
+    let failed = |message: String| Failure { code: ExitCode::Evaluator, message };
+    let own =
+        std::env::current_exe().map_err(|error| failed(format!("can't find my own program: {error}")))?;
+    let folder = own.parent().unwrap_or(Path::new("/"));
+    let mut options = EvaluatorOptions::new(
+        folder,
+        config.problem.clone(),
+        config.search_path.clone(),
+        std::env::temp_dir(),
+    );
+    options.harness = Some(harness(config));
+    if let Some(builds) = config.evaluator.parallel_builds {
+        options.builds = builds;
+    }
+    Evaluator::spawn(options).await.map_err(|error| failed(error.to_string()))
+}
+
+/// Where `harness.json` is: as configured, else where `make mlx` puts it in the checkout that this program was built in.
+pub(super) fn harness(config: &Config) -> PathBuf {
+    config
+        .evaluator
+        .harness
+        .clone()
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../evaluator/mlx/harness.json"))
+}
+
+/// The problem in words, for proposers.
+pub(super) fn problem_text(config: &Config) -> Result<ProblemText, Failure> {
+    let problem = &config.problem.problem;
+    let api_reference = match problem {
+        Problem::Kernel(_) => Some(api_reference(&harness(config))?),
+        Problem::Command(_) => None,
+    };
+    let task = [problem.description(), problem.notes()]
+        .into_iter()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n\n");
+    Ok(ProblemText { name: problem.name().to_owned(), task, api_reference })
+}
+
+fn api_reference(harness: &Path) -> Result<String, Failure> {
+    let failed = |message: String| Failure { code: ExitCode::Evaluator, message };
+    let harness = evaluator::harness::read(Some(harness)).map_err(|error| failed(error.to_string()))?;
+    std::fs::read_to_string(&harness.reference).map_err(|error| {
+        failed(format!(
+            "the kernel API's reference {} can't be read: {error}; run `make mlx` again",
+            harness.reference.display()
+        ))
+    })
+}
+
+/// Makes the proposer that the configuration names.
+pub(super) fn proposer(config: &Config) -> Result<Arc<dyn Proposer>, Failure> {
+    let failed = |error: ProposerError| Failure::usage(format!("{}\n  hint: {}", error.what, error.hint));
+    Ok(match (&config.proposer, &config.llm) {
+        (ProposerChoice::Llm, Some(llm)) => {
+            let templates = config.prompt.template_dir.as_deref();
+            Arc::new(LlmProposer::new(llm, config.diff_based_evolution, templates).map_err(failed)?)
+        }
+        (ProposerChoice::Replay(file), _) => Arc::new(ReplayProposer::open(file).map_err(failed)?),
+        _ => {
+            let rules = config.problem.folder.join("rules");
+            Arc::new(RewriteProposer::new(rules.is_dir().then_some(rules.as_path())).map_err(failed)?)
+        }
+    })
+}

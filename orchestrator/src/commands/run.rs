@@ -1,0 +1,194 @@
+//! `evolve run` and `evolve resume`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use program_db::{NewProgram, NewRun, ProgramDb, RunId};
+use search::{Outcome, token_hash};
+use tokio_util::sync::CancellationToken;
+
+use super::open::{self, storage};
+use super::text::printable;
+use crate::cli::{ResumeArgs, RunArgs};
+use crate::config::Config;
+use crate::event::{Event, Events, StopReason};
+use crate::exit_code::{ExitCode, Failure};
+use crate::run::{Run, Store};
+use crate::{progress, report};
+
+pub(super) async fn run(db: Option<&Path>, arguments: &RunArgs) -> Result<ExitCode, Failure> {
+    let config = Config::read(&arguments.config, &arguments.overrides).map_err(Failure::usage)?;
+    let db = ProgramDb::open(db.unwrap_or(&config.database)).await.map_err(storage)?;
+    let run = match arguments.resume {
+        true => Some(db.latest_run().await.map_err(storage)?.id),
+        false => None,
+    };
+    search(config, db, run, arguments.overrides.json).await
+}
+
+pub(super) async fn resume(db: Option<&Path>, arguments: &ResumeArgs) -> Result<ExitCode, Failure> {
+    let path = open::database_path(db)?;
+    // Resuming needs a database that is there: opening for writing would make an empty one.
+    ProgramDb::open_read_only(&path).await.map_err(storage)?.close().await;
+    let db = ProgramDb::open(&path).await.map_err(storage)?;
+    let run = match arguments.run {
+        Some(run) => db.run(run).await.map_err(storage)?,
+        None => db.latest_run().await.map_err(storage)?,
+    };
+    let config = match &arguments.config {
+        Some(path) => Config::read(path, &arguments.overrides),
+        None => Config::from_stored(Path::new(&run.config_path), &run.config, &arguments.overrides),
+    }
+    .map_err(Failure::usage)?;
+    let config = Config { random_seed: run.seed, lookahead: run.lookahead.into(), ..config };
+    search(config, db, Some(run.id), arguments.overrides.json).await
+}
+
+/// Starts or goes on with a run, shows how it goes, and reports what it found.
+async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -> Result<ExitCode, Failure> {
+    let proposer = open::proposer(&config)?;
+    let problem = Arc::new(open::problem_text(&config)?);
+    // Before the run is in the database: a missing harness shall leave no empty run behind.
+    let evaluator = open::evaluator(&config).await?;
+    let run = match run {
+        Some(run) => run,
+        None => create(&db, &config).await?,
+    };
+    let _lock = db.lock_run(run).map_err(storage)?;
+    let events = Events::default();
+    let screen = progress::show(progress::Style::choose(json), events.subscribe());
+    events.send(started(&db, run, &config, proposer.name()).await?);
+    let session = db.start_session(run, env!("CARGO_PKG_VERSION")).await.map_err(storage)?;
+    let interrupt = CancellationToken::new();
+    let signals = tokio::spawn(interrupt_on_signal(interrupt.clone()));
+
+    let store = Store::open(db.clone(), run).await?;
+    let stopping = evaluator.clone();
+    let result = Run { config, store, proposer, problem, evaluator, events, interrupt }.drive().await;
+
+    signals.abort();
+    stopping.shutdown().await;
+    let reason = match &result {
+        Ok(reason) => reason.words().to_owned(),
+        Err(failure) => failure.message.clone(),
+    };
+    db.end_session(session, &reason).await.map_err(storage)?;
+    // The events' senders are gone with the run, so this ends.
+    let _ = screen.await;
+    let reason = result?;
+    if !json {
+        print!("{}", printable(&summary(&db, run).await?));
+    }
+    match reason {
+        StopReason::Interrupted => {
+            eprintln!(
+                "stopped; nothing is lost. Go on with: evolve resume {run} --db {}",
+                db.path().display()
+            );
+            Ok(ExitCode::Interrupted)
+        }
+        _ => Ok(ExitCode::Success),
+    }
+}
+
+async fn create(db: &ProgramDb, config: &Config) -> Result<RunId, Failure> {
+    let problem = &config.problem;
+    let hash = token_hash(&problem.initial, problem.problem.language());
+    let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
+    let run = NewRun {
+        title: problem.problem.name().to_owned(),
+        problem: problem.problem.name().to_owned(),
+        config: config.text.clone(),
+        config_path: path.to_string_lossy().into_owned(),
+        seed: config.random_seed,
+        lookahead: u32::try_from(config.lookahead).unwrap_or(u32::MAX),
+        initial: NewProgram { code_hash: hash.to_string(), source: problem.initial.clone() },
+    };
+    db.create_run(&run).await.map_err(storage)
+}
+
+async fn started(db: &ProgramDb, run: RunId, config: &Config, proposer: &str) -> Result<Event, Failure> {
+    let summary = db.summary(run).await.map_err(storage)?;
+    Ok(Event::RunStarted {
+        run,
+        title: config.problem.problem.name().to_owned(),
+        proposer: proposer.to_owned(),
+        seed: config.random_seed,
+        max_iterations: config.max_iterations,
+        resumed: summary.outcomes.values().sum(),
+        database: db.path().display().to_string(),
+    })
+}
+
+/// The first signal asks the run to stop, the second ends the process.
+async fn interrupt_on_signal(interrupt: CancellationToken) {
+    signal().await;
+    interrupt.cancel();
+    signal().await;
+    // Everything reported is stored; children die with us.
+    std::process::exit(ExitCode::Interrupted as i32);
+}
+
+/// Ctrl-C or a polite kill.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => return,
+                _ = terminate.recv() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The end of a run: the best program's trials, statistics and verdict, and where to find it.
+async fn summary(db: &ProgramDb, run: RunId) -> Result<String, Failure> {
+    let summary = db.summary(run).await.map_err(storage)?;
+    let counts: Vec<String> =
+        summary.outcomes.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let mut text = format!(
+        "\nrun {run}: {} proposals, {} evaluated in {:.0} s ({})\n",
+        summary.proposals,
+        summary.evaluations,
+        summary.duration.as_secs_f64(),
+        counts.join(", ")
+    );
+    if summary.tokens_in + summary.tokens_out > 0 {
+        let cost = summary.cost.map(|cost| format!(", cost {cost:.4}")).unwrap_or_default();
+        text.push_str(&format!(
+            "models: {} tokens in, {} tokens out{cost}\n",
+            summary.tokens_in, summary.tokens_out
+        ));
+    }
+    let best = match db.incumbent(run).await.map_err(storage)? {
+        Some(incumbent) => Some(incumbent),
+        None => db.best(run, 1).await.map_err(storage)?.into_iter().next(),
+    };
+    let Some(best) = best else {
+        text.push_str("no program was measured\n");
+        return Ok(text);
+    };
+    let trials = db.trials(run, best.number).await.map_err(storage)?;
+    let rows: Vec<report::TrialRow> = trials.iter().map(report::TrialRow::from).collect();
+    let origin =
+        best.parent.map_or_else(String::new, |parent| format!(" ({} of program {parent})", best.operator));
+    text.push_str(&format!("\nbest program: {run}/{}{origin}\n", best.number));
+    text.push_str(&report::trials(&rows));
+    if let Some(outcome) = &best.outcome {
+        text.push_str(&report::outcome(outcome));
+    }
+    // A command's score is taken at its word; only measured effects can be chance.
+    let judged = best
+        .outcome
+        .as_ref()
+        .and_then(Outcome::measured)
+        .is_some_and(|measured| !measured.effects.is_empty());
+    if summary.incumbent.is_none() && (judged || best.parent.is_none()) {
+        text.push_str("nothing better than the initial program was found beyond chance\n");
+    }
+    text.push_str(&format!("its source: evolve best {run} --db {}\n", db.path().display()));
+    Ok(text)
+}

@@ -1,0 +1,38 @@
+//! Text from programs, models and compilers, made safe for a terminal.
+
+/// Control characters (but for line ends and tabs) as visible escapes, so that a source or a reply can't move the
+/// cursor, change colours or retitle the window.
+pub(super) fn printable(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => result.push(character),
+            // Direction overrides can make code read differently from what it is.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => result.extend(character.escape_unicode()),
+            _ if character.is_control() => result.extend(character.escape_default()),
+            _ => result.push(character),
+        }
+    }
+    result
+}
+
+/// Milliseconds since the Unix epoch as `2026-11-23T20:44:48Z`.
+pub(super) fn utc(milliseconds: i64) -> String {
+    let since_epoch = std::time::Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default());
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since_epoch).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_escapes_are_shown_not_obeyed() {
+        assert_eq!(printable("a\x1b[31mred\r\n\tb\u{202e}"), "a\\u{1b}[31mred\\r\n\tb\\u{202e}");
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(utc(1_795_466_688_999), "2026-11-23T20:44:48Z");
+    }
+}

@@ -1,0 +1,244 @@
+//! The configuration: read once, checked once, then plain data. The only place that reads the environment.
+
+mod environment;
+mod problem;
+pub mod yaml;
+
+use std::path::{Path, PathBuf};
+
+use evaluator::LoadedProblem;
+use search::SearchConfig;
+use serde::Deserialize;
+
+pub use self::yaml::ConfigError;
+use crate::cli::Overrides;
+use crate::proposer::llm::LlmSettings;
+
+/// `config.yaml` as written. Unknown keys are errors; every key works.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    problem: PathBuf,
+    #[serde(default = "default_database")]
+    database: PathBuf,
+    #[serde(default = "default_seed")]
+    random_seed: u64,
+    #[serde(default = "default_iterations")]
+    max_iterations: u64,
+    #[serde(default)]
+    max_wall_seconds: Option<f64>,
+    #[serde(default)]
+    target_score: Option<f64>,
+    #[serde(default)]
+    lookahead: Option<u64>,
+    #[serde(default)]
+    proposer: ProposerChoice,
+    #[serde(default = "default_true")]
+    diff_based_evolution: bool,
+    #[serde(default)]
+    search: SearchConfig,
+    #[serde(default)]
+    llm: Option<LlmSettings>,
+    #[serde(default)]
+    prompt: PromptSettings,
+    #[serde(default)]
+    evaluator: EvaluatorSettings,
+}
+
+/// Who proposes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProposerChoice {
+    /// `llm` if `llm.models` names a model, else `rewrite`.
+    #[default]
+    Auto,
+    /// A language model.
+    Llm,
+    /// The embedded rewrite rules.
+    Rewrite,
+    /// Stored replies from a file of JSON lines.
+    Replay(PathBuf),
+}
+
+/// What prompts are made of.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PromptSettings {
+    /// Templates here replace the built-in ones of the same name.
+    pub template_dir: Option<PathBuf>,
+    /// Earlier failures from the same parent that a prompt shows.
+    pub num_failures: usize,
+}
+
+impl Default for PromptSettings {
+    fn default() -> Self {
+        Self { template_dir: None, num_failures: 3 }
+    }
+}
+
+/// How candidates are evaluated, beyond what the problem says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluatorSettings {
+    /// Builds and checks at once; absent: one per core.
+    pub parallel_builds: Option<usize>,
+    /// The MLX harness's `harness.json`; absent: the one that `make mlx` made in the source checkout.
+    pub harness: Option<PathBuf>,
+}
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it was read from; relative paths in it are relative to its folder.
+    pub path: PathBuf,
+    /// The text as written, `${VAR}` unexpanded and keys written out in full taken out: safe to store.
+    pub text: String,
+    /// The problem.
+    pub problem: LoadedProblem,
+    /// The database file.
+    pub database: PathBuf,
+    /// The run's seed.
+    pub random_seed: u64,
+    /// Proposals in all.
+    pub max_iterations: u64,
+    /// Wall-time budget of one session, seconds.
+    pub max_wall_seconds: Option<f64>,
+    /// Stop at this score.
+    pub target_score: Option<f64>,
+    /// Proposals asked for beyond what has been told.
+    pub lookahead: u64,
+    /// Who proposes: never `Auto`.
+    pub proposer: ProposerChoice,
+    /// Ask models for SEARCH/REPLACE edits rather than whole programs.
+    pub diff_based_evolution: bool,
+    /// Search settings.
+    pub search: SearchConfig,
+    /// Model settings with keys expanded.
+    pub llm: Option<LlmSettings>,
+    /// Prompt settings.
+    pub prompt: PromptSettings,
+    /// Evaluator settings.
+    pub evaluator: EvaluatorSettings,
+    /// `PATH` for compilers and commands, the only variable that the evaluator is told.
+    pub search_path: String,
+}
+
+fn default_database() -> PathBuf {
+    "evolve.db".into()
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+fn default_true() -> bool {
+    true
+}
+
+fn default_iterations() -> u64 {
+    100
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let (file, text) = yaml::read::<ConfigFile>(path)?;
+        Self::check(path, file, text, overrides)
+    }
+
+    /// Checks a configuration stored with a run. `path` is where it was read from then.
+    pub fn from_stored(path: &Path, text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let file = yaml::parse::<ConfigFile>(path, text)?;
+        Self::check(path, file, text.to_owned(), overrides)
+    }
+
+    /// Only the database's place, for commands that just read it.
+    pub fn database_of(path: &Path) -> Result<PathBuf, ConfigError> {
+        let (file, _) = yaml::read::<ConfigFile>(path)?;
+        Ok(folder_of(path).join(file.database))
+    }
+
+    fn check(
+        path: &Path,
+        file: ConfigFile,
+        text: String,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let wrong = |what: String| ConfigError::new(path, what);
+        let folder = folder_of(path);
+        file.search.check().map_err(|error| wrong(format!("search: {error}")))?;
+        let max_wall_seconds = overrides.max_wall_seconds.or(file.max_wall_seconds);
+        if let Some(seconds) = max_wall_seconds
+            && !(seconds.is_finite() && seconds > 0.0)
+        {
+            return Err(wrong(format!("`max_wall_seconds` must be above 0, not {seconds}")));
+        }
+        let target_score = overrides.target_score.or(file.target_score);
+        if let Some(target) = target_score
+            && !target.is_finite()
+        {
+            return Err(wrong(format!("`target_score` must be a finite number, not {target}")));
+        }
+        let text = environment::without_keys(&text, file.llm.as_ref());
+        let llm = file.llm.map(|llm| environment::expand(path, llm)).transpose()?;
+        let proposer = choose_proposer(path, folder, file.proposer, llm.as_ref())?;
+        let prompt = PromptSettings {
+            template_dir: file.prompt.template_dir.map(|dir| folder.join(dir)),
+            ..file.prompt
+        };
+        if let Some(dir) = &prompt.template_dir
+            && !dir.is_dir()
+        {
+            return Err(wrong(format!("`prompt.template_dir`: no folder {}", dir.display())));
+        }
+        let evaluator = EvaluatorSettings {
+            harness: file.evaluator.harness.map(|harness| folder.join(harness)),
+            ..file.evaluator
+        };
+        // A model answers in tens of seconds, rules at once: look further ahead for a model.
+        let lookahead = file.lookahead.unwrap_or(if proposer == ProposerChoice::Llm { 4 } else { 2 });
+        if lookahead == 0 {
+            return Err(wrong("`lookahead` must be at least 1".into()));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+            problem: problem::read(path, &folder.join(&file.problem))?,
+            database: folder.join(file.database),
+            random_seed: overrides.seed.unwrap_or(file.random_seed),
+            max_iterations: overrides.iterations.unwrap_or(file.max_iterations),
+            max_wall_seconds,
+            target_score,
+            lookahead,
+            proposer,
+            diff_based_evolution: file.diff_based_evolution,
+            search: file.search,
+            llm,
+            prompt,
+            evaluator,
+            search_path: environment::path(),
+        })
+    }
+}
+
+/// The folder that relative paths in a configuration start from.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn choose_proposer(
+    path: &Path,
+    folder: &Path,
+    choice: ProposerChoice,
+    llm: Option<&LlmSettings>,
+) -> Result<ProposerChoice, ConfigError> {
+    let has_model = llm.is_some_and(|llm| !llm.models.is_empty());
+    match choice {
+        ProposerChoice::Auto if has_model => Ok(ProposerChoice::Llm),
+        ProposerChoice::Auto => Ok(ProposerChoice::Rewrite),
+        ProposerChoice::Llm if !has_model => Err(ConfigError::new(path, "`proposer: llm` needs a model")
+            .hint("add `llm: { models: [{ name: ... }] }`, or use `proposer: rewrite`")),
+        ProposerChoice::Replay(file) => Ok(ProposerChoice::Replay(folder.join(file))),
+        other => Ok(other),
+    }
+}

@@ -1,0 +1,135 @@
+//! `${VAR}` in the model settings. A key is expanded into memory only: what is stored is the text as written.
+
+use std::path::Path;
+
+use super::ConfigError;
+use crate::proposer::Secret;
+use crate::proposer::llm::LlmSettings;
+use crate::proposer::llm::settings::DEFAULT_API_BASE;
+
+/// Replaces `${VAR}` in keys and addresses. Without a key, `OPENAI_API_KEY` is used, but only for `OpenAI`'s own
+/// endpoint: no other server is sent a key that isn't meant for it.
+pub(super) fn expand(path: &Path, mut llm: LlmSettings) -> Result<LlmSettings, ConfigError> {
+    expand_with(path, &mut llm, |name| std::env::var(name).ok())?;
+    Ok(llm)
+}
+
+/// `PATH`, handed to the evaluator so that compilers and commands are found; nothing else is passed on.
+pub(super) fn path() -> String {
+    std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+/// Stands in a stored configuration where a key was written out in full.
+const NOT_STORED: &str = "[not stored]";
+
+/// The configuration's text as it may be stored: keys that were written out in full are taken out.
+pub(super) fn without_keys(text: &str, llm: Option<&LlmSettings>) -> String {
+    let keys = llm.into_iter().flat_map(|llm| {
+        llm.api_key.iter().chain(llm.models.iter().filter_map(|model| model.api_key.as_ref()))
+    });
+    let mut text = text.to_owned();
+    for key in keys.map(Secret::expose).filter(|key| !key.is_empty() && !key.contains("${")) {
+        text = text.replace(key, NOT_STORED);
+    }
+    text
+}
+
+fn expand_with(
+    path: &Path,
+    llm: &mut LlmSettings,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(), ConfigError> {
+    llm.api_base = replace(path, "llm.api_base", &llm.api_base, &variable)?;
+    match &mut llm.api_key {
+        Some(key) => *key = Secret::new(&replace(path, "llm.api_key", key.expose(), &variable)?),
+        None if llm.api_base == DEFAULT_API_BASE => {
+            llm.api_key = variable("OPENAI_API_KEY").map(|key| Secret::new(&key));
+        }
+        None => {}
+    }
+    for model in &mut llm.models {
+        if let Some(base) = &mut model.api_base {
+            *base = replace(path, "llm.models.api_base", base, &variable)?;
+        }
+        if let Some(key) = &mut model.api_key {
+            *key = Secret::new(&replace(path, "llm.models.api_key", key.expose(), &variable)?);
+        }
+    }
+    Ok(())
+}
+
+fn replace(
+    path: &Path,
+    key: &str,
+    text: &str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<String, ConfigError> {
+    if text == NOT_STORED {
+        return Err(ConfigError::new(
+            path,
+            format!("`{key}` was written out in the configuration, so it isn't stored"),
+        )
+        .hint("give the file again with --config, and better write ${NAME} there"));
+    }
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, tail) = after.split_once('}').ok_or_else(|| {
+            ConfigError::new(path, format!("`{key}`: `${{` without `}}`")).hint("write ${NAME}")
+        })?;
+        let value = variable(name).filter(|value| !value.is_empty()).ok_or_else(|| {
+            ConfigError::new(path, format!("`{key}`: the environment variable {name} is not set")).hint(
+                format!("export {name}=..., or remove `llm:` to search with the built-in rewrite rules"),
+            )
+        })?;
+        result.push_str(before);
+        result.push_str(value.trim());
+        rest = tail;
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replaced(text: &str) -> Result<String, String> {
+        let variable = |name: &str| (name == "KEY").then(|| "s3cret\n".to_owned());
+        replace(Path::new("c.yaml"), "llm.api_key", text, variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn variables_are_replaced_and_trimmed() {
+        assert_eq!(replaced("a-${KEY}-b"), Ok("a-s3cret-b".into()));
+        assert_eq!(replaced("plain $KEY"), Ok("plain $KEY".into()));
+    }
+
+    #[test]
+    fn a_key_written_out_is_not_stored() {
+        let llm = LlmSettings { api_key: Some(Secret::new("sk-in-full")), ..LlmSettings::default() };
+        let stored = without_keys("llm: { api_key: \"sk-in-full\" }", Some(&llm));
+        assert_eq!(stored, "llm: { api_key: \"[not stored]\" }");
+        assert!(replaced(NOT_STORED).unwrap_err().contains("--config"));
+        let llm = LlmSettings { api_key: Some(Secret::new("${KEY}")), ..LlmSettings::default() };
+        assert_eq!(without_keys("api_key: ${KEY}", Some(&llm)), "api_key: ${KEY}");
+    }
+
+    #[test]
+    fn the_openai_key_goes_to_openai_only() {
+        let variable = |name: &str| (name == "OPENAI_API_KEY").then(|| "k".to_owned());
+        let mut llm = LlmSettings::default();
+        expand_with(Path::new("c.yaml"), &mut llm, variable).unwrap();
+        assert_eq!(llm.api_key.as_ref().map(Secret::expose), Some("k"));
+        let mut llm = LlmSettings { api_base: "http://localhost:11434/v1".into(), ..LlmSettings::default() };
+        expand_with(Path::new("c.yaml"), &mut llm, variable).unwrap();
+        assert_eq!(llm.api_key, None);
+    }
+
+    #[test]
+    fn an_unset_variable_is_an_error_that_names_it() {
+        let message = replaced("${NOPE}").unwrap_err();
+        assert!(message.contains("NOPE is not set") && message.contains("hint: export NOPE"), "{message}");
+        assert!(replaced("${KEY").unwrap_err().contains("without"));
+    }
+}

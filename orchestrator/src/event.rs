@@ -1,0 +1,167 @@
+//! What happens in a run, as one stream for many readers: terminal, JSON lines, later the dashboard.
+//! A reader that falls behind loses events; it can't slow a run down or stop it.
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A run begins or goes on.
+    RunStarted {
+        /// The run's id in the database.
+        run: i64,
+        /// The problem's title.
+        title: String,
+        /// Who proposes.
+        proposer: String,
+        /// The run's seed.
+        seed: u64,
+        /// Proposals this run makes in all.
+        max_iterations: u64,
+        /// Outcomes that were in the database already.
+        resumed: u64,
+        /// Where everything is kept.
+        database: String,
+    },
+    /// A proposal arrived and is stored.
+    Proposed {
+        /// The proposal's number.
+        number: u64,
+        /// The program it was made from.
+        parent: u64,
+        /// The island.
+        island: usize,
+        /// Who proposed.
+        proposer: String,
+        /// How: edit, rewrite, crossover, a rule's name, ...
+        operator: String,
+        /// The language model, if any.
+        model: Option<String>,
+        /// Seconds it took.
+        seconds: f64,
+    },
+    /// An evaluation moves on.
+    Evaluating {
+        /// The proposal's number.
+        number: u64,
+        /// `compile`, `check`, `trial`.
+        stage: String,
+        /// Whose code a trial runs: `baseline` or `candidate`.
+        arm: Option<&'static str>,
+        /// Which trial and of how many, from 1.
+        trial: Option<(u32, u32)>,
+    },
+    /// A proposal has its outcome; it is stored and search knows it.
+    Finished {
+        /// The proposal's number.
+        number: u64,
+        /// [`search::Outcome::kind`].
+        kind: &'static str,
+        /// The score, if measured.
+        score: Option<f64>,
+        /// The verdict, if measured.
+        verdict: Option<&'static str>,
+        /// One line in plain words.
+        summary: String,
+        /// Best score so far.
+        best: Option<f64>,
+        /// Whether this one is the new best.
+        is_best: bool,
+    },
+    /// Something a user should know that doesn't stop the run.
+    Warning {
+        /// In plain words.
+        message: String,
+    },
+    /// The run pauses to end: no new work is begun.
+    Stopping {
+        /// Why.
+        reason: String,
+    },
+    /// The loop has ended.
+    RunEnded {
+        /// The run's id.
+        run: i64,
+        /// Why.
+        reason: StopReason,
+        /// Outcomes in the database.
+        outcomes: u64,
+        /// Best score.
+        best: Option<f64>,
+    },
+}
+
+impl Event {
+    /// The evaluator's progress as an event, where it is worth one.
+    pub fn from_progress(progress: &evaluator::Progress) -> Option<Self> {
+        let number = progress.id;
+        Some(match &progress.event {
+            evaluator::Event::Entered { stage } => {
+                Self::Evaluating { number, stage: stage.to_string(), arm: None, trial: None }
+            }
+            evaluator::Event::TrialStarted { arm, number: index, of } => Self::Evaluating {
+                number,
+                stage: "trial".into(),
+                arm: Some(arm.as_str()),
+                trial: Some((*index, *of)),
+            },
+            evaluator::Event::TrialEnded { .. } => return None,
+            evaluator::Event::Resent { tries } => Self::Warning {
+                message: format!(
+                    "the evaluator died while it evaluated program {number}; a new one was started (try {tries})"
+                ),
+            },
+        })
+    }
+}
+
+/// Why a run's loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// All iterations are done.
+    Iterations,
+    /// The wall-time budget is spent.
+    WallTime,
+    /// The target score is reached.
+    Target,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl StopReason {
+    /// In plain words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Iterations => "all iterations are done",
+            Self::WallTime => "the wall-time budget is spent",
+            Self::Target => "the target score is reached",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// The sending end. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Events(broadcast::Sender<Event>);
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(broadcast::channel(4096).0)
+    }
+}
+
+impl Events {
+    /// Tells every reader. Without readers it does nothing.
+    pub fn send(&self, event: Event) {
+        // The only error is "nobody listens", which is fine.
+        let _ = self.0.send(event);
+    }
+
+    /// A new reader; it sees what is sent from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+}

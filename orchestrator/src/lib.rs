@@ -1,0 +1,15 @@
+//! The program `evolve`: configuration, run loop, proposers, command line. `ARCHITECTURE.md` tells the main path.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod event;
+pub mod exit_code;
+pub mod logging;
+pub mod patch;
+pub mod pipeline;
+pub mod progress;
+pub mod prompt;
+pub mod proposer;
+pub mod report;
+pub mod run;

@@ -1,0 +1,20 @@
+//! `evolve`: evolutionary code search whose results hold.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use orchestrator::cli::Cli;
+use orchestrator::{commands, logging};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return commands::fail_to_start(&error),
+    };
+    let code = runtime.block_on(commands::carry_out(cli));
+    // A blocked thread (a name lookup, say) must not keep a finished program alive.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    code.into()
+}

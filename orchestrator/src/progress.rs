@@ -1,0 +1,151 @@
+//! Shows a run's events: a progress bar on a terminal, plain lines in a pipe, JSON lines with `--json`.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this module and the command line are where we print"
+)]
+
+use std::io::{IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::task::JoinHandle;
+
+use crate::event::Event;
+
+/// How events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A bar with lines above it, on standard error.
+    Bar,
+    /// One line an event, no colour, on standard error.
+    Plain,
+    /// One JSON object an event, on standard output.
+    Json,
+}
+
+impl Style {
+    /// JSON if asked for, else a bar where a person looks at standard error.
+    pub fn choose(json: bool) -> Self {
+        match (json, std::io::stderr().is_terminal()) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Bar,
+            (false, false) => Self::Plain,
+        }
+    }
+}
+
+/// Shows events until the stream ends.
+pub fn show(style: Style, mut events: Receiver<Event>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut screen = Screen::new(style);
+        loop {
+            match events.recv().await {
+                Ok(event) => screen.show(&event),
+                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "progress fell behind"),
+                Err(RecvError::Closed) => break,
+            }
+        }
+        screen.finish();
+    })
+}
+
+struct Screen {
+    style: Style,
+    bar: Option<ProgressBar>,
+}
+
+impl Screen {
+    fn new(style: Style) -> Self {
+        Self { style, bar: None }
+    }
+
+    fn show(&mut self, event: &Event) {
+        match self.style {
+            Style::Json => {
+                if let Ok(line) = serde_json::to_string(event) {
+                    // A closed pipe must not stop the run.
+                    let _ = writeln!(std::io::stdout(), "{line}");
+                }
+            }
+            Style::Plain => {
+                if let Some(line) = line(event) {
+                    let _ = writeln!(std::io::stderr(), "{line}");
+                }
+            }
+            Style::Bar => self.show_bar(event),
+        }
+    }
+
+    fn show_bar(&mut self, event: &Event) {
+        if let Event::RunStarted { max_iterations, resumed, .. } = event {
+            let bar = ProgressBar::new(max_iterations + 1).with_position(*resumed);
+            if let Ok(style) = ProgressStyle::with_template(
+                "{bar:30.green} {pos}/{len}  {elapsed} elapsed, {eta} left  {wide_msg}",
+            ) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(std::time::Duration::from_millis(250));
+            self.bar = Some(bar);
+        }
+        let Some(bar) = &self.bar else { return };
+        match event {
+            Event::Evaluating { number, stage, arm, trial } => {
+                bar.set_message(format!("program {number}: {}", step(stage, *arm, *trial)));
+            }
+            Event::Finished { .. } => bar.inc(1),
+            _ => {}
+        }
+        if !matches!(event, Event::Evaluating { .. } | Event::Proposed { .. })
+            && let Some(line) = line(event)
+        {
+            bar.println(line);
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// One step of an evaluation, such as `baseline trial 3 of 5`.
+pub fn step(stage: &str, arm: Option<&str>, trial: Option<(u32, u32)>) -> String {
+    let arm = arm.map(|arm| format!("{arm} ")).unwrap_or_default();
+    let count = trial.map(|(index, of)| format!(" {index} of {of}")).unwrap_or_default();
+    format!("{arm}{stage}{count}")
+}
+
+/// An event as one plain line; none for those that would only scroll by.
+pub fn line(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::RunStarted { run, title, proposer, seed, max_iterations, resumed, database } => {
+            let verb = if *resumed == 0 { "starts" } else { "goes on" };
+            let stored = if *resumed == 0 { String::new() } else { format!(", {resumed} outcomes stored") };
+            format!(
+                "run {run} {verb}: {title} (proposer {proposer}, seed {seed}, {max_iterations} iterations{stored})\n\
+                 everything is kept in {database}; Ctrl-C stops, `evolve resume` goes on"
+            )
+        }
+        Event::Proposed { number, parent, island, proposer, operator, model, seconds } => {
+            let by = model.as_deref().unwrap_or(proposer);
+            format!(
+                "proposal {number}: {operator} of program {parent} by {by} (island {island}, {seconds:.1} s)"
+            )
+        }
+        Event::Evaluating { .. } => return None,
+        Event::Finished { number, summary, best, is_best, .. } => {
+            let mark = if *is_best { "  <- best so far" } else { "" };
+            match best {
+                Some(best) if !is_best => format!("program {number}: {summary}  (best {best:.4})"),
+                _ => format!("program {number}: {summary}{mark}"),
+            }
+        }
+        Event::Warning { message } => format!("warning: {message}"),
+        Event::Stopping { reason } => format!("stopping: {reason}"),
+        Event::RunEnded { run, reason, outcomes, .. } => {
+            format!("run {run} ended: {} ({outcomes} outcomes stored)", reason.words())
+        }
+    })
+}

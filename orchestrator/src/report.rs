@@ -1,0 +1,236 @@
+//! What a run or an evaluation found, as text for people. Pure.
+
+use std::fmt::Write as _;
+
+use evaluator::{EvaluationReport, TrialRecord};
+use search::{Effect, Measured, Outcome};
+use serde::Serialize;
+
+/// Everything about one evaluation: trials, effects, verdict, or why it failed.
+pub fn evaluation(report: &EvaluationReport) -> String {
+    let rows: Vec<TrialRow> = report.trials.iter().map(TrialRow::from).collect();
+    let mut text = trials(&rows);
+    text.push_str(&outcome(&report.outcome));
+    for artifact in &report.artifacts {
+        let _ = writeln!(text, "\n{}:\n{}", artifact.name, indented(artifact.content.trim_end()));
+    }
+    text
+}
+
+/// How it ended, with the statistics if it was measured.
+pub fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Measured(measured) => measurement(measured),
+        Outcome::Compile { message } => format!("outcome: does not compile\n{}\n", indented(message)),
+        other => format!("outcome: {other}\n"),
+    }
+}
+
+fn measurement(measured: &Measured) -> String {
+    let mut text = String::new();
+    if !measured.effects.is_empty() {
+        let _ = writeln!(text, "statistics (candidate against baseline, positive change is better):");
+        for effect in &measured.effects {
+            let _ = writeln!(text, "  {}", self::effect(effect));
+        }
+    }
+    let shown = |name: &&String| !measured.effects.iter().any(|effect| effect.metric == **name);
+    for name in measured.metrics.keys().filter(shown) {
+        let _ = writeln!(text, "  {name:<20} {}", quantity(name, measured.metrics[name]));
+    }
+    let _ = writeln!(text, "verdict: {} (score {})", measured.verdict.as_str(), measured.score);
+    if !measured.reason.is_empty() {
+        let _ = writeln!(text, "  {}", measured.reason);
+    }
+    text
+}
+
+/// `tokens_per_second  4310 -> 4902  +13.7 % [+9.8, +17.9], p = 0.0004, significant (welch-t, n = 5 + 5)`.
+fn effect(effect: &Effect) -> String {
+    let mut text = format!(
+        "{:<18} {} -> {}  {:+.1} %",
+        effect.metric,
+        quantity(&effect.metric, effect.baseline),
+        quantity(&effect.metric, effect.candidate),
+        effect.change * 100.0
+    );
+    if let Some((low, high)) = effect.interval {
+        let _ = write!(text, " [{:+.1}, {:+.1}]", low * 100.0, high * 100.0);
+    }
+    if let Some(p) = effect.p_value {
+        let _ = if p < 1e-4 { write!(text, ", p < 0.0001") } else { write!(text, ", p = {p:.4}") };
+    }
+    let word = if effect.significant { "significant" } else { "not significant" };
+    let _ = write!(text, ", {word} ({}, n = {} + {})", effect.method, effect.n.0, effect.n.1);
+    text
+}
+
+/// A trial as it is shown, whether it comes from the evaluator or from the database.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrialRow {
+    /// `baseline` or `candidate`.
+    pub arm: String,
+    /// Its seed.
+    pub seed: u64,
+    /// How it ended.
+    pub exit: String,
+    /// Seconds by the outside clock.
+    pub wall_seconds: Option<f64>,
+    /// Speed.
+    pub tokens_per_second: Option<f64>,
+    /// MLX's allocator, bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// The process from outside, bytes.
+    pub process_peak_bytes: Option<u64>,
+    /// Loss of the last step.
+    pub train_loss: Option<f64>,
+    /// Loss on held-out data.
+    pub validation_loss: Option<f64>,
+    /// Layers that the kernel was applied to.
+    pub kernel_layers: Option<u32>,
+    /// What went wrong.
+    pub message: Option<String>,
+}
+
+impl From<&TrialRecord> for TrialRow {
+    fn from(trial: &TrialRecord) -> Self {
+        Self {
+            arm: trial.arm.as_str().to_owned(),
+            seed: trial.seed,
+            exit: trial.exit.as_str().to_owned(),
+            wall_seconds: trial.wall_seconds,
+            tokens_per_second: trial.tokens_per_second,
+            peak_memory_bytes: trial.peak_memory_bytes,
+            process_peak_bytes: trial.process_peak_bytes,
+            train_loss: trial.train_loss,
+            validation_loss: trial.validation_loss,
+            kernel_layers: trial.kernel_layers,
+            message: trial.message.clone(),
+        }
+    }
+}
+
+impl From<&program_db::Trial> for TrialRow {
+    fn from(trial: &program_db::Trial) -> Self {
+        Self {
+            arm: trial.arm.clone(),
+            seed: trial.seed,
+            exit: trial.exit.clone(),
+            wall_seconds: trial.wall_seconds,
+            tokens_per_second: trial.tokens_per_second,
+            peak_memory_bytes: trial.peak_memory_bytes,
+            process_peak_bytes: trial.process_peak_bytes,
+            train_loss: trial.train_loss,
+            validation_loss: trial.validation_loss,
+            kernel_layers: trial.kernel_layers,
+            message: trial.message.clone(),
+        }
+    }
+}
+
+/// The trials, a line each; empty text if there are none.
+pub fn trials(rows: &[TrialRow]) -> String {
+    // A command problem has one execution and its metrics stand in the outcome.
+    if rows.len() < 2 {
+        return String::new();
+    }
+    let mut text = format!(
+        "trials:\n  {:<10} {:>6}  {:>9}  {:>10}  {:>11}  {:>12}  {:>10}  {:>10}  {:>6}\n",
+        "arm",
+        "seed",
+        "seconds",
+        "tokens/s",
+        "peak memory",
+        "process peak",
+        "train loss",
+        "val. loss",
+        "layers"
+    );
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    let size = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| bytes(value as f64));
+    for row in rows {
+        let _ = write!(
+            text,
+            "  {:<10} {:>6}  {:>9}  {:>10}  {:>11}  {:>12}  {:>10}  {:>10}  {:>6}",
+            row.arm,
+            row.seed,
+            number(row.wall_seconds, 3),
+            number(row.tokens_per_second, 0),
+            size(row.peak_memory_bytes),
+            size(row.process_peak_bytes),
+            number(row.train_loss, 4),
+            number(row.validation_loss, 4),
+            row.kernel_layers.map_or_else(|| "-".to_owned(), |layers| layers.to_string()),
+        );
+        if row.exit != "ok" {
+            let words = row.message.as_deref().and_then(|message| message.lines().next()).unwrap_or_default();
+            let _ = write!(text, "  {}: {words}", row.exit);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A metric's value with its unit, as far as its name tells one.
+fn quantity(metric: &str, value: f64) -> String {
+    if metric.ends_with("_bytes") {
+        bytes(value)
+    } else if metric.ends_with("_per_second") {
+        format!("{value:.0}/s")
+    } else if metric.ends_with("_seconds") {
+        format!("{value:.3} s")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+/// A number of bytes for people.
+pub fn bytes(count: f64) -> String {
+    let (value, unit) = match count.abs() {
+        size if size >= 1e9 => (count / 1e9, "GB"),
+        size if size >= 1e6 => (count / 1e6, "MB"),
+        size if size >= 1e3 => (count / 1e3, "kB"),
+        _ => (count, "B"),
+    };
+    format!("{value:.1} {unit}")
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use search::{Score, Verdict};
+
+    #[test]
+    fn an_effect_reads_as_a_sentence() {
+        let measured = Measured {
+            score: Score::new(1.137).unwrap(),
+            verdict: Verdict::Improved,
+            metrics: [("validation_loss".to_owned(), 5.4)].into(),
+            effects: vec![Effect {
+                metric: "tokens_per_second".into(),
+                baseline: 4310.2,
+                candidate: 4902.4,
+                change: 0.1374,
+                interval: Some((0.098, 0.179)),
+                p_value: Some(0.000_41),
+                significant: true,
+                n: (5, 5),
+                method: "welch-t".into(),
+            }],
+            reason: "faster beyond chance".into(),
+        };
+        insta::assert_snapshot!(outcome(&Outcome::Measured(measured)), @r"
+        statistics (candidate against baseline, positive change is better):
+          tokens_per_second  4310/s -> 4902/s  +13.7 % [+9.8, +17.9], p = 0.0004, significant (welch-t, n = 5 + 5)
+          validation_loss      5.4000
+        verdict: improved (score 1.1370)
+          faster beyond chance
+        ");
+    }
+}
