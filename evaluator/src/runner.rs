@@ -149,9 +149,11 @@ async fn converse(frames: &mut Frames, request: &Request) -> Result<(Option<f64>
     send(requests, request).await?;
     match receive(replies).await? {
         Reply::Ready => {}
-        // It failed while loading, or was only asked what it is.
-        reply @ (Reply::Failed(_) | Reply::Description(_)) => return Ok((None, reply)),
-        _ => return Err(Silence::Nonsense("the trial runner answered before it was told to go".to_owned())),
+        Reply::Trial(_) => {
+            return Err(Silence::Nonsense("the trial runner answered before it was told to go".to_owned()));
+        }
+        // It failed while loading, or was asked for something without a clock.
+        reply => return Ok((None, reply)),
     }
     let started = Instant::now();
     send(requests, &Go {}).await?;

@@ -7,6 +7,6 @@ mod candidate;
 
 /// The symbol that the trial runner looks for.
 #[unsafe(no_mangle)]
-pub fn evolve_build_kernel(layer: &kernel_api::Layer) -> kernel_api::Result<Box<dyn kernel_api::Kernel>> {
+pub fn evolve_build(layer: &kernel_api::Layer) -> kernel_api::Result<Box<dyn kernel_api::Kernel>> {
     candidate::build(layer)
 }

@@ -46,8 +46,9 @@ is_candidate_trial = kind == "trial" and request["seed"] >= 100
 if orders.get("fail") == "setup" and kind == "trial":
     write({"reply": "failed", "blame": "setup", "message": "no such model"})
     stdin.read()
-write({"reply": "ready"})
-read()
+if kind == "trial":
+    write({"reply": "ready"})
+    read()
 
 if "kill-once" in orders and kind == "trial" and not os.path.exists(orders["kill-once"]):
     open(orders["kill-once"], "w").close()

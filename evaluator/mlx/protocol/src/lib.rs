@@ -1,9 +1,10 @@
 //! What the evaluator (supervisor) and the trial runner say to each other.
 //!
-//! One process serves one request: the supervisor writes a [`Request`] frame; the runner loads everything,
-//! answers [`Reply::Ready`], waits for a [`Go`] frame, does the measured work, and answers with
-//! [`Reply::Trial`], [`Reply::Check`] or [`Reply::Failed`]. The supervisor's own clock runs from `Go` to
-//! the reply. When its standard input closes, the runner exits at once.
+//! One process serves one request: the supervisor writes a [`Request`] frame. For a trial the runner loads
+//! everything, answers [`Reply::Ready`], waits for a [`Go`] frame, does the measured work, and answers with
+//! [`Reply::Trial`]; the supervisor's own clock runs from `Go` to the reply. The other requests have no clock and
+//! are answered at once. [`Reply::Failed`] may come at any point. When its standard input closes, the runner
+//! exits at once.
 //!
 //! A frame is a little-endian `u32` length and that many bytes of JSON.
 

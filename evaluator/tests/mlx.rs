@@ -1,0 +1,132 @@
+//! Kernel problems with the real compiler, the real trial runner and MLX. `make mlx` sets them up; without it these
+//! tests say so and pass, since `evolve` has to build where MLX can't be had.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use evaluator::{EvaluationReport, Evaluator, Job, LoadedProblem};
+use search::{Outcome, Stage, Verdict};
+use support::options;
+use tempfile::TempDir;
+
+const INITIAL: &str = include_str!("data/initial.rs");
+const UNPACKED: &str = "x.matmul(&self.weight.dequantize()?.t()?)?";
+
+fn problem(data: &Path) -> String {
+    format!(
+        "
+kind: kernel
+name: test
+initial_program: initial.rs
+objectives:
+  - {{metric: tokens_per_second, weight: 0.6}}
+  - {{metric: peak_memory_bytes, weight: 0.4}}
+model:
+  synthetic:
+    {{seed: 1, hidden_size: 128, intermediate_size: 512, num_hidden_layers: 2, num_attention_heads: 4,
+     num_key_value_heads: 2, quantization: {{group_size: 64, bits: 4}}}}
+training:
+  {{num_layers: 2, rank: 8, scale: 10.0, learning_rate: 0.0001, optimizer: adam, batch_size: 2, sequence_length: 64,
+   iterations: 2, warmup_iterations: 1, validation_batches: 1, data: {}}}
+limits: {{check_seconds: 20, trial_seconds: 60}}
+constraints: {{loss: 0.1}}
+protocol: {{fixed: {{trials: 3}}}}
+",
+        data.display()
+    )
+}
+
+/// None where MLX is not set up, which is said where even captured tests are heard.
+async fn evaluator() -> Option<(TempDir, Evaluator)> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let harness: PathBuf = manifest.join("mlx/harness.json");
+    if !harness.exists() {
+        let notice =
+            format!("\n*** SKIPPED: no {}; run `make mlx` to test real kernels ***\n", harness.display());
+        std::io::stderr().write_all(notice.as_bytes()).unwrap();
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = manifest.parent().unwrap().join("problems/quantized-lora/data/instructions.jsonl");
+    fs::write(folder.path().join("initial.rs"), INITIAL).unwrap();
+    fs::write(folder.path().join("problem.yaml"), problem(&data)).unwrap();
+    let mut options = options(folder.path(), LoadedProblem::load(folder.path()).unwrap());
+    options.harness = Some(harness);
+    Some((folder, Evaluator::spawn(options).await.unwrap()))
+}
+
+async fn report(evaluator: &Evaluator, program: String) -> EvaluationReport {
+    let job = Job { id: 1, program, kernel: "0123abcd".to_owned() };
+    evaluator.evaluate(job).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_baseline_fine_tunes_and_scores_one() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    let report = report(&evaluator, INITIAL.to_owned()).await;
+    let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
+    assert!((measured.score.get() - 1.0).abs() < f64::EPSILON);
+    assert_eq!(report.trials.len(), 3);
+    for trial in &report.trials {
+        assert!(trial.kernel_layers.unwrap() > 0 && trial.tokens_per_second.unwrap() > 0.0, "{trial:?}");
+        assert!(trial.process_peak_bytes.unwrap() > trial.peak_memory_bytes.unwrap() / 2, "{trial:?}");
+    }
+    assert!(report.measured_by.mlx.is_some() && report.measured_by.backend.is_some());
+}
+
+#[tokio::test]
+async fn a_kernel_that_does_not_unpack_the_weight_needs_less_memory() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    let report = report(&evaluator, INITIAL.replace(UNPACKED, "self.weight.matmul(x)?")).await;
+    let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
+    let memory = measured.effects.iter().find(|effect| effect.metric == "peak_memory_bytes").unwrap();
+    assert!(memory.change > 0.0 && memory.significant, "{memory:?}");
+    assert_ne!(measured.verdict, Verdict::Inconclusive);
+    assert!(report.trials[3..].iter().all(|trial| trial.kernel.as_deref() == Some("0123abcd")));
+}
+
+#[tokio::test]
+async fn wrong_crashing_and_hanging_kernels_are_told_apart() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    let outcome = async |find: &str, replace: &str| {
+        assert!(INITIAL.contains(find));
+        report(&evaluator, INITIAL.replace(find, replace)).await.outcome
+    };
+    let wrong = outcome("Array::scalar(self.scale,", "Array::scalar(1.0,").await;
+    assert!(matches!(&wrong, Outcome::WrongResult { message } if message.contains("off by")), "{wrong:?}");
+    let panic = outcome(UNPACKED, "panic!(\"what now\")").await;
+    assert!(
+        matches!(&panic, Outcome::Crash { stage: Stage::Check, message } if message.contains("what now")),
+        "{panic:?}"
+    );
+    let shape = outcome(UNPACKED, "x.matmul(&self.weight.dequantize()?)?").await;
+    assert!(matches!(&shape, Outcome::Crash { .. } | Outcome::WrongResult { .. }), "{shape:?}");
+    let abort = outcome(
+        UNPACKED,
+        "{ fn down(n: u64) -> u64 { if n == 0 { 0 } else { std::hint::black_box(down(n + 1)) + 1 } } \
+         if down(1) == 7 { return Ok(x.clone()); } x.clone() }",
+    )
+    .await;
+    assert!(
+        matches!(&abort, Outcome::Crash { stage: Stage::Check, message } if message.contains("SIG")),
+        "{abort:?}"
+    );
+    let hang = outcome(UNPACKED, "loop { std::hint::spin_loop() }").await;
+    assert_eq!(hang, Outcome::Timeout { stage: Stage::Check, limit_seconds: 20.0 });
+}
+
+#[tokio::test]
+async fn the_compilers_errors_name_the_candidate_and_its_line() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    let outcome = report(&evaluator, INITIAL.replace("self.weight.dequantize()?", "self.weight.unpack()?"))
+        .await
+        .outcome;
+    let Outcome::Compile { message } = outcome else { panic!("{outcome}") };
+    assert!(message.contains("unpack") && message.contains("--> candidate.rs:14:"), "{message}");
+    assert!(!message.contains(&*std::env::temp_dir().to_string_lossy()), "{message}");
+}
