@@ -74,7 +74,7 @@ struct Finished {
 
 /// What a task brings back to the loop.
 enum Done {
-    Proposed(u64, Origin, Vec<ProgramId>, Result<Proposal, ProposerError>),
+    Proposed(u64, Origin, Vec<ProgramId>, Box<Result<Proposal, ProposerError>>),
     Evaluated(u64, Option<Origin>, Program, Box<Result<EvaluationReport, EvaluatorError>>),
 }
 
@@ -196,7 +196,7 @@ impl Loop {
         let inspirations = ask.inspirations;
         self.proposing += 1;
         self.tasks.spawn(async move {
-            Done::Proposed(number, origin, inspirations, proposer.propose(request).await)
+            Done::Proposed(number, origin, inspirations, Box::new(proposer.propose(request).await))
         });
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Loop {
         match done {
             Some(Ok(Done::Proposed(number, origin, inspirations, proposal))) => {
                 self.proposing -= 1;
-                match proposal {
+                match *proposal {
                     Ok(proposal) => self.keep(number, origin, inspirations, proposal).await?,
                     Err(error) => self.end(Ending::proposer(&error)),
                 }
@@ -368,7 +368,9 @@ impl Loop {
             loop {
                 match progress.recv().await {
                     Ok(progress) => {
-                        Event::from_progress(&progress).into_iter().for_each(|event| events.send(event));
+                        if let Some(event) = Event::from_progress(&progress) {
+                            events.send(event);
+                        }
                     }
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => break,

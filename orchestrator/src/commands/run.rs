@@ -19,10 +19,7 @@ use crate::{progress, report};
 pub(super) async fn run(db: Option<&Path>, arguments: &RunArgs) -> Result<ExitCode, Failure> {
     let config = Config::read(&arguments.config, &arguments.overrides).map_err(Failure::usage)?;
     let db = ProgramDb::open(db.unwrap_or(&config.database)).await.map_err(storage)?;
-    let run = match arguments.resume {
-        true => Some(db.latest_run().await.map_err(storage)?.id),
-        false => None,
-    };
+    let run = if arguments.resume { Some(db.latest_run().await.map_err(storage)?.id) } else { None };
     search(config, db, run, arguments.overrides.json).await
 }
 

@@ -77,12 +77,17 @@ fn csv_text(table: &Table) -> Result<String, Failure> {
             Value::Integer(number) => number.to_string(),
             Value::Real(number) => number.to_string(),
             Value::Text(text) => text.clone(),
-            Value::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Value::Blob(bytes) => hexadecimal(bytes),
         });
         writer.write_record(record).map_err(|error| internal(&error))?;
     }
     let bytes = writer.into_inner().map_err(|error| internal(&error))?;
     String::from_utf8(bytes).map_err(|error| internal(&error))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('?');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Failure {

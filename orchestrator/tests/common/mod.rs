@@ -1,5 +1,9 @@
 //! A small real project for tests: a command problem judged by awk, in a temporary folder of its own.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part; a panic is a test's failure"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
