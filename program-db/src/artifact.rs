@@ -41,12 +41,12 @@ impl ProgramDb {
 pub(crate) async fn insert_artifact(
     connection: &mut SqliteConnection,
     evaluation: i64,
-    index: usize,
+    index: i64,
     artifact: &Artifact,
 ) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO artifact (evaluation_id, idx, name, content) VALUES (?, ?, ?, ?)")
         .bind(evaluation)
-        .bind(index as i64)
+        .bind(index)
         .bind(&artifact.name)
         .bind(&artifact.content)
         .execute(connection)

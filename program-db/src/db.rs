@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 
 /// Connections are local and cost nothing to keep, and a queue of writes is no reason to give up.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(600);
+const QUEUE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// An open database. Cheap to clone.
 ///
@@ -218,5 +218,63 @@ fn canonical(path: &Path) -> Result<PathBuf, DbError> {
             Err(DbError::NoFolder { folder: folder.to_path_buf(), path: path.to_path_buf() })
         }
         Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use search::Outcome;
+
+    use super::ProgramDb;
+    use crate::{DbError, NewProgram, NewProposal, NewRun};
+
+    fn program(length: usize) -> NewProgram {
+        NewProgram { code_hash: "hash".to_owned(), source: "x".repeat(length) }
+    }
+
+    #[tokio::test]
+    async fn when_sqlite_is_full_the_transaction_is_undone_and_the_next_one_can_begin() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = ProgramDb::open(folder.path().join("evolve.db")).await.unwrap();
+        let run = NewRun {
+            title: String::new(),
+            problem: "p".to_owned(),
+            config: String::new(),
+            config_path: String::new(),
+            seed: 1,
+            lookahead: 1,
+            initial: program(1),
+        };
+        let run = db.create_run(&run).await.unwrap();
+        let proposal = |number, change| NewProposal {
+            number: search::ProgramId(number),
+            island: 0,
+            parent: search::ProgramId(0),
+            inspirations: Vec::new(),
+            proposer: "p".to_owned(),
+            operator: String::new(),
+            model: None,
+            prompt: None,
+            reply: None,
+            tokens_in: None,
+            tokens_out: None,
+            cost: None,
+            latency: std::time::Duration::ZERO,
+            requests: 0,
+            change,
+        };
+        let limit = async || {
+            // Of this connection only; it goes with the connection when the first transaction fails.
+            let mut writer = db.writer().await.unwrap();
+            sqlx::query("PRAGMA max_page_count = 1").execute(&mut *writer).await.unwrap();
+        };
+        for number in 1..=3 {
+            limit().await;
+            let error = db.store_proposal(run, &proposal(number, Ok(program(1_000_000)))).await.unwrap_err();
+            assert!(matches!(error, DbError::DiskFull { .. }), "{error:?}");
+            // Nothing of it is there, and the same number can be stored now.
+            db.store_proposal(run, &proposal(number, Err(Outcome::NoChange))).await.unwrap();
+        }
+        assert_eq!(db.replay(run).await.unwrap().collect().await.unwrap().len(), 4);
     }
 }

@@ -103,10 +103,10 @@ impl ProgramDb {
         .fetch_one(write.connection())
         .await
         .map_err(self.error())?;
-        for (index, trial) in evaluation.trials.iter().enumerate() {
+        for (index, trial) in (0..).zip(&evaluation.trials) {
             insert_trial(write.connection(), id, index, trial).await.map_err(self.error())?;
         }
-        for (index, artifact) in evaluation.artifacts.iter().enumerate() {
+        for (index, artifact) in (0..).zip(&evaluation.artifacts) {
             insert_artifact(write.connection(), id, index, artifact).await.map_err(self.error())?;
         }
         // Last: with its outcome an evaluation is complete, and triggers refuse any more of it.

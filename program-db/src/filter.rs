@@ -107,7 +107,7 @@ impl FilterError {
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        writeln!(f, "{}, at character {} of the filter:", self.message, self.at.start + 1)?;
+        writeln!(f, "filter, character {}: {}", self.at.start + 1, self.message)?;
         writeln!(f, "  {line}")?;
         write!(f, "  {}{}", " ".repeat(self.at.start), "^".repeat(self.at.len().max(1)))
     }

@@ -117,7 +117,7 @@ impl ProgramDb {
         )
         .bind(run)
         .bind(number.0.cast_signed())
-        .bind(proposal.island as i64)
+        .bind((proposal.island as u64).cast_signed())
         .bind(proposal.parent.0.cast_signed())
         .bind(&proposal.proposer)
         .bind(&proposal.operator)

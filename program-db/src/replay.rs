@@ -9,7 +9,7 @@ use crate::program::NewProgram;
 use crate::run::RunId;
 
 /// Rows read at once. A read is short, so that it never keeps the write-ahead log from being moved into the file.
-const CHUNK: i64 = 256;
+const CHUNK: u32 = 256;
 
 /// One number of a run, as far as it came.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,7 +103,7 @@ impl Replay {
         .fetch_all(self.db.readers())
         .await
         .map_err(self.db.error())?;
-        self.done = (rows.len() as i64) < CHUNK;
+        self.done = rows.len() < CHUNK as usize;
         self.after = rows.last().map_or(self.after, |last| last.number);
         let chunk: Result<Vec<Stored>, DbError> = rows.into_iter().map(|row| self.read(row)).collect();
         self.chunk = chunk?.into_iter();

@@ -120,7 +120,7 @@ fn finite(value: Option<f64>) -> Option<f64> {
 pub(crate) async fn insert_trial(
     connection: &mut SqliteConnection,
     evaluation: i64,
-    index: usize,
+    index: i64,
     trial: &Trial,
 ) -> Result<(), sqlx::Error> {
     let metrics: serde_json::Map<String, serde_json::Value> = trial
@@ -136,7 +136,7 @@ pub(crate) async fn insert_trial(
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(evaluation)
-    .bind(index as i64)
+    .bind(index)
     .bind(&trial.stage)
     .bind(&trial.arm)
     .bind(trial.seed.cast_signed())

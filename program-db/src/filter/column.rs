@@ -1,7 +1,5 @@
 //! What a filter can ask about.
 
-use super::Operand;
-
 /// A column of the view `proposals`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
@@ -103,14 +101,12 @@ impl Field {
             .map(|column| (strsim::jaro_winkler(&lower, column.name), column.name))
             .filter(|(similarity, _)| *similarity > 0.75)
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        Err(match nearest {
-            Some((_, nearest)) => format!("there is no column `{name}`; did you mean `{nearest}`?"),
-            None => {
-                let shown: Vec<&str> =
-                    COLUMNS.iter().filter(|column| column.shown).map(|column| column.name).collect();
-                format!("there is no column `{name}`; there are {}, ... and metrics.NAME", shown.join(", "))
-            }
-        })
+        if let Some((_, nearest)) = nearest {
+            return Err(format!("there is no column `{name}`; did you mean `{nearest}`?"));
+        }
+        let shown: Vec<&str> =
+            COLUMNS.iter().filter(|column| column.shown).map(|column| column.name).collect();
+        Err(format!("there is no column `{name}`; there are {}, ... and metrics.NAME", shown.join(", ")))
     }
 
     pub(super) fn metric(name: &str) -> Result<Self, String> {
@@ -140,7 +136,16 @@ impl Field {
 impl ColumnKind {
     /// How many of the column's own unit one of `unit` is.
     pub(super) fn factor(self, unit: &str) -> Option<f64> {
-        let units: &[(&str, f64)] = match self {
+        self.factors().iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor)
+    }
+
+    /// Whether columns of some kind have this unit.
+    pub(super) fn is_unit(unit: &str) -> bool {
+        [Self::Number, Self::Bytes, Self::Seconds].iter().any(|kind| kind.factor(unit).is_some())
+    }
+
+    fn factors(self) -> &'static [(&'static str, f64)] {
+        match self {
             Self::Number => &[("k", 1e3), ("M", 1e6), ("%", 0.01)],
             Self::Bytes => &[
                 ("B", 1.0),
@@ -153,8 +158,7 @@ impl ColumnKind {
             ],
             Self::Seconds => &[("ms", 1e-3), ("s", 1.0), ("min", 60.0), ("h", 3600.0)],
             Self::Text | Self::Time | Self::LongText => &[],
-        };
-        units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor)
+        }
     }
 
     /// The units, for an error message.
@@ -169,13 +173,5 @@ impl ColumnKind {
 
     pub(super) fn is_text(self) -> bool {
         matches!(self, Self::Text | Self::Time | Self::LongText)
-    }
-
-    /// The value, if a column of this kind can be compared with it.
-    pub(super) fn accepts(self, value: Operand) -> Result<Operand, &'static str> {
-        match (self, &value) {
-            (Self::Number | Self::Bytes | Self::Seconds, Operand::Text(_)) => Err("a number"),
-            _ => Ok(value),
-        }
     }
 }

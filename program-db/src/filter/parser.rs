@@ -1,6 +1,6 @@
 //! From tokens to a filter.
 
-use super::column::Field;
+use super::column::{ColumnKind, Field};
 use super::token::{Spanned, Token, tokens};
 use super::{Comparison, Condition, Filter, FilterError, Operand, Order};
 
@@ -183,16 +183,14 @@ impl Parser<'_> {
                 self.advance();
                 Operand::Text(text)
             }
-            Token::Number(_, spelling) if kind.is_text() => {
+            Token::Number(..) if kind.is_text() => {
                 self.advance();
-                // 2026-01-31 is read as three numbers.
-                if matches!(self.peek(), Token::Number(..) | Token::Word(_)) && self.touches_previous() {
-                    return Err(self.wrong_since(
-                        start,
-                        format!("put what `{}` is compared with in quotes", field.name()),
-                    ));
+                // 2026-01-31 is read as three numbers, 0.32.2 as two.
+                while matches!(self.peek(), Token::Number(..) | Token::Word(_)) && self.touches_previous() {
+                    self.advance();
                 }
-                Operand::Text(spelling)
+                let bytes = self.tokens[start].at.start..self.tokens[self.next - 1].at.end;
+                Operand::Text(self.text[bytes].to_owned())
             }
             Token::Number(number, _) => {
                 self.advance();
@@ -209,9 +207,11 @@ impl Parser<'_> {
             }
             _ => return Err(self.wrong(format!("expected a value for `{}`", field.name()))),
         };
-        kind.accepts(value).map_err(|wanted| {
-            self.wrong_since(start, format!("`{}` is compared with {wanted}", field.name()))
-        })
+        if matches!(value, Operand::Text(_)) && !kind.is_text() {
+            let message = format!("`{}` is a number and can't be compared with text", field.name());
+            return Err(self.wrong_since(start, message));
+        }
+        Ok(value)
     }
 
     /// The factor of the unit after a number, 1 if there is none.
@@ -226,7 +226,7 @@ impl Parser<'_> {
             self.advance();
             return Ok(factor);
         }
-        if unit == "%" || self.touches_previous() {
+        if ColumnKind::is_unit(&unit) || self.touches_previous() {
             return Err(self.wrong(format!("`{unit}` is no unit of `{}`: {}", field.name(), kind.units())));
         }
         Ok(1.0)

@@ -52,7 +52,17 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned>, FilterError> {
             (Token::Symbol(symbol), symbol.len())
         } else {
             let end = start + first.len_utf8();
-            return Err(FilterError::new(text, start..end, format!("`{first}` has no meaning here")));
+            let instead = match first {
+                '&' => "write `and`",
+                '|' => "write `or`",
+                '!' => "write `not`",
+                _ => "text stands in quotes",
+            };
+            return Err(FilterError::new(
+                text,
+                start..end,
+                format!("`{first}` has no meaning here; {instead}"),
+            ));
         };
         tokens.push(Spanned { token, at: start..start + length });
         start += length;

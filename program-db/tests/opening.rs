@@ -1,0 +1,222 @@
+//! What lies at the path is recognised, and left alone if it isn't ours.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::{history, new_run};
+use program_db::{DbError, ProgramDb};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+
+async fn raw(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
+}
+
+/// The message for opening `name`, which must be the same for reading (unless there is nothing), and leave all files
+/// as they are.
+async fn refusal(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    let before = std::fs::read(&path).ok();
+    let message = ProgramDb::open(&path).await.expect_err(name).to_string();
+    let reading = ProgramDb::open_read_only(&path).await.expect_err(name).to_string();
+    if path.exists() {
+        assert_eq!(message, reading);
+    }
+    assert_eq!(std::fs::read(&path).ok(), before, "{name} was changed");
+    message
+        .replace(folder.canonicalize().unwrap().to_str().unwrap(), "FOLDER")
+        .replace(folder.to_str().unwrap(), "FOLDER")
+}
+
+#[tokio::test]
+async fn a_new_database_is_created_and_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    assert!(matches!(ProgramDb::open_read_only(&path).await, Err(DbError::Missing { .. })));
+    let db = ProgramDb::open(&path).await.unwrap();
+    let run = history(&db).await;
+    let stored = db.replay(run).await.unwrap().collect().await.unwrap();
+    db.close().await;
+    assert!(!path.with_extension("db-wal").exists(), "closing leaves one file");
+    for db in [ProgramDb::open(&path).await.unwrap(), ProgramDb::open_read_only(&path).await.unwrap()] {
+        assert_eq!(db.replay(run).await.unwrap().collect().await.unwrap(), stored);
+    }
+    let mut connection = raw(&path).await;
+    let id: i32 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(id.to_be_bytes(), *b"evlv");
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn an_empty_file_becomes_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    std::fs::write(&path, "").unwrap();
+    assert!(matches!(ProgramDb::open_read_only(&path).await, Err(DbError::Missing { .. })));
+    ProgramDb::open(&path).await.unwrap().create_run(&new_run()).await.unwrap();
+}
+
+#[tokio::test]
+async fn several_may_create_one_database_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..10 {
+        let path = folder.path().join(format!("{round}.db"));
+        let opening: Vec<_> = (0..8)
+            .map(|_| {
+                let path = path.clone();
+                tokio::spawn(async move {
+                    ProgramDb::open(path).await.unwrap().create_run(&new_run()).await.unwrap()
+                })
+            })
+            .collect();
+        for opened in opening {
+            opened.await.unwrap();
+        }
+        assert_eq!(ProgramDb::open(&path).await.unwrap().runs().await.unwrap().len(), 8);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("notes.txt"), "dear diary, today I evolved\n").unwrap();
+    std::fs::write(at("short.txt"), "hi").unwrap();
+    std::fs::create_dir(at("runs")).unwrap();
+    let mut other = raw(&at("tables.db")).await;
+    sqlx::query("CREATE TABLE song (id INTEGER); CREATE TABLE album (id INTEGER)")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    other.close().await.unwrap();
+    let mut other = raw(&at("application.db")).await;
+    sqlx::query("PRAGMA application_id = 252006675; CREATE TABLE t (id)").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+
+    let folder = folder.path();
+    insta::assert_snapshot!(refusal(folder, "notes.txt").await, @"FOLDER/notes.txt is not a database but some other file; name another file with --db");
+    insta::assert_snapshot!(refusal(folder, "short.txt").await, @"FOLDER/short.txt is not a database but some other file; name another file with --db");
+    insta::assert_snapshot!(refusal(folder, "runs").await, @"FOLDER/runs is not a database but a folder; name another file with --db");
+    insta::assert_snapshot!(refusal(folder, "tables.db").await, @"FOLDER/tables.db is a database of another program (it has tables such as song, album); name another file with --db");
+    insta::assert_snapshot!(refusal(folder, "application.db").await, @"FOLDER/application.db is a database of another program (its application id is 0xf055113); name another file with --db");
+    insta::assert_snapshot!(refusal(folder, "no/such/folder/evolve.db").await, @"FOLDER/no/such/folder/evolve.db can't be created: there is no folder FOLDER/no/such/folder; create it, or name another file with --db");
+}
+
+#[tokio::test]
+async fn names_that_sqlite_takes_for_something_special_are_plain_files_here() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [":memory:", "file:x.db?mode=memory", "a b%20c#?.db", "späße.db"] {
+        let path = folder.path().join(name);
+        ProgramDb::open(&path).await.unwrap().create_run(&new_run()).await.unwrap();
+        assert!(path.exists(), "{name}");
+        ProgramDb::open_read_only(&path).await.unwrap().latest_run().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_evolve_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    ProgramDb::open(&path).await.unwrap().close().await;
+    let mut connection = raw(&path).await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations VALUES (99, 'from the future', CURRENT_TIMESTAMP, TRUE, x'00', 0)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 1); use that evolve, or name another file with --db");
+}
+
+#[tokio::test]
+async fn a_database_made_with_another_form_of_a_migration_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    ProgramDb::open(&path).await.unwrap().close().await;
+    let mut connection = raw(&path).await;
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let error = ProgramDb::open(&path).await.unwrap_err();
+    assert!(matches!(error, DbError::OtherSchema { version: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_another_program_has_locked_says_so_and_works_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    let patience = Duration::from_millis(200);
+    let db = ProgramDb::open_waiting(&path, patience).await.unwrap();
+    let run = db.create_run(&new_run()).await.unwrap();
+
+    let mut other = raw(&path).await;
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let error = db.create_run(&new_run()).await.unwrap_err();
+    assert!(matches!(error, DbError::Locked { .. }), "{error}");
+    let error = ProgramDb::open_waiting(&path, patience).await.unwrap_err().to_string();
+    let error = error.replace(folder.path().canonicalize().unwrap().to_str().unwrap(), "FOLDER");
+    insta::assert_snapshot!(error, @"FOLDER/evolve.db is locked by another program (waited 0.2 s); close what has it open for writing, say a sqlite3 shell with an open transaction, and try again");
+    // Readers aren't held up.
+    assert_eq!(db.run(run).await.unwrap().id, run);
+
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    db.create_run(&new_run()).await.unwrap();
+    assert_eq!(db.runs().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_an_error_not_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    let db = ProgramDb::open(&path).await.unwrap();
+    let run = history(&db).await;
+    db.close().await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    let length = bytes.len();
+    bytes[4096..length].fill(0xab);
+    std::fs::write(&path, &bytes).unwrap();
+    let opened = match ProgramDb::open_read_only(&path).await {
+        Ok(db) => db.replay(run).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    let error = opened.unwrap_err();
+    assert!(matches!(error, DbError::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn opened_for_reading_nothing_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    ProgramDb::open(&path).await.unwrap().close().await;
+    let db = ProgramDb::open_read_only(&path).await.unwrap();
+    assert!(matches!(db.create_run(&new_run()).await, Err(DbError::ReadOnly { .. })));
+}
+
+#[tokio::test]
+async fn a_reader_sees_what_a_running_search_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    let db = ProgramDb::open(&path).await.unwrap();
+    let reader = ProgramDb::open_read_only(&path).await.unwrap();
+    let run = history(&db).await;
+    assert_eq!(reader.replay(run).await.unwrap().collect().await.unwrap().len(), 7);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_database_has_one_lock_whatever_name_it_is_opened_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    let run = ProgramDb::open(&path).await.unwrap().create_run(&new_run()).await.unwrap();
+    std::os::unix::fs::symlink(&path, folder.path().join("link.db")).unwrap();
+    let one = ProgramDb::open(&path).await.unwrap();
+    let two = ProgramDb::open(folder.path().join("link.db")).await.unwrap();
+    let lock = one.lock_run(run).unwrap();
+    assert!(matches!(two.lock_run(run), Err(DbError::RunBusy { .. })));
+    drop(lock);
+    drop(two.lock_run(run).unwrap());
+}
