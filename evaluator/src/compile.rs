@@ -127,6 +127,10 @@ impl Compiler {
         for dependencies in &harness.dependencies {
             arguments.push(format!("-Ldependency={}", text(dependencies)?));
         }
+        // The kernel API brings MLX along, which the linker wants to see.
+        for libraries in &harness.libraries {
+            arguments.push(format!("-Lnative={}", text(libraries)?));
+        }
         arguments.extend(["-o".to_owned(), text(plugin)?.to_owned(), WRAPPER.to_owned()]);
         let environment = BTreeMap::from([
             // For the linker, `cc`.
