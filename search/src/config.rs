@@ -53,7 +53,7 @@ impl Default for SearchConfig {
             exploration_ratio: 0.2,
             exploitation_ratio: 0.7,
             num_inspirations: 4,
-            elite_selection_ratio: 0.25,
+            elite_selection_ratio: 0.1,
             feature_dimensions: vec!["complexity".into(), "diversity".into()],
             feature_bins: FeatureBins::All(10),
             diversity_reference_size: 20,

@@ -71,12 +71,12 @@ impl Range {
     /// The range with room for `value`; none if it has that already.
     fn grown_to(self, value: f64) -> Option<Self> {
         let Self { low, high } = self;
+        // Halves here too.
+        let margin = |low: f64, high: f64| (high / 2.0 - low / 2.0) * (2.0 * Self::MARGIN);
         if value > high {
-            let margin = (value - low) * Self::MARGIN;
-            Some(Self { low, high: (value + margin).min(f64::MAX) })
+            Some(Self { low, high: (value + margin(low, value)).min(f64::MAX) })
         } else if value < low {
-            let margin = (high - value) * Self::MARGIN;
-            Some(Self { low: (value - margin).max(f64::MIN), high })
+            Some(Self { low: (value - margin(value, high)).max(f64::MIN), high })
         } else {
             None
         }
@@ -203,10 +203,13 @@ mod tests {
 
     #[test]
     fn the_largest_numbers_have_bins() {
-        let range = Range { low: -1e308, high: -1e308 }.grown_to(1.7e308).unwrap();
-        assert_eq!(range.bin(-1e308, 4), 0);
-        assert_eq!(range.bin(1.7e308, 4), 3);
-        assert_eq!(range.high, f64::MAX);
+        for largest in [1e308, 1.7e308] {
+            let range = Range { low: -largest, high: -largest }.grown_to(largest).unwrap();
+            assert_eq!(range.bin(-largest, 4), 0);
+            assert_eq!(range.bin(0.0, 4), 1);
+            assert_eq!(range.bin(largest, 4), 3);
+            assert!(range.high.is_finite());
+        }
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! a min-wise hash with one hash function (A. Broder, "On the resemblance and containment of documents", 1997), from which
 //! the share of shingles that two programs have in common is estimated; exactly if both are short.
 
-use crate::tokens::Tokens;
+use crate::tokens::{END, Tokens};
 
 /// Tokens in a shingle.
 const SHINGLE: usize = 4;
 /// Hashes kept. The standard error of a distance is at most 1 / (2 √SIZE), about 0.06.
 const SIZE: usize = 64;
+
+/// FNV-1a hashes tokens: stable over versions and machines, which the standard library's hashers don't promise.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// The [`SIZE`] smallest hashes of a program's shingles, ascending.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +24,21 @@ impl Sketch {
         let mut smallest = Smallest::default();
         let mut window = [0_u64; SHINGLE];
         let mut filled = 0;
-        for token in tokens.iter() {
-            window.rotate_left(1);
-            window[SHINGLE - 1] = hash_bytes(token);
+        let mut token = FNV_START;
+        for &byte in tokens.as_bytes() {
+            if byte != END {
+                token = (token ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
+                continue;
+            }
+            window = [window[1], window[2], window[3], token];
+            token = FNV_START;
             filled += 1;
             if filled >= SHINGLE {
-                smallest.offer(shingle_hash(&window));
+                smallest.offer(shingle_hash(window));
             }
         }
         if (1..SHINGLE).contains(&filled) {
-            smallest.offer(shingle_hash(&window));
+            smallest.offer(shingle_hash(window));
         }
         Self(smallest.finish())
     }
@@ -86,23 +95,21 @@ impl Smallest {
     }
 }
 
-/// FNV-1a. Stable over versions and machines, which the standard library's hashers don't promise.
-fn hash_bytes(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
-fn shingle_hash(window: &[u64; SHINGLE]) -> u32 {
+fn shingle_hash(window: [u64; SHINGLE]) -> u32 {
+    // Odd numbers without a pattern (digits of the golden ratio, e, pi and the square root of 2), so that the order
+    // of the tokens counts.
+    const WEIGHTS: [u64; SHINGLE] =
+        [0x9e37_79b9_7f4a_7c15, 0xb7e1_5162_8aed_2a6b, 0x243f_6a88_85a3_08d3, 0x6a09_e667_f3bc_c909];
     let joined = window
         .iter()
-        .fold(0_u64, |hash, token| (hash.rotate_left(5) ^ token).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        .zip(WEIGHTS)
+        .fold(0_u64, |sum, (token, weight)| sum.wrapping_add(token.wrapping_mul(weight)));
     // The finalizer of MurmurHash3: every bit of the input moves every bit of the output.
     let mut mixed = joined ^ (joined >> 33);
     mixed = mixed.wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^= mixed >> 33;
     mixed = mixed.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    ((mixed ^ (mixed >> 33)) >> 32) as u32
+    (mixed >> 32) as u32
 }
 
 #[cfg(test)]

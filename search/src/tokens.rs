@@ -9,7 +9,7 @@ mod tests;
 use crate::program::Language;
 
 /// Ends a token. Bytes above `0xF7` never occur in UTF-8, so no source text can fake one.
-const END: u8 = 0xFF;
+pub(crate) const END: u8 = 0xFF;
 
 /// A program's tokens, one after the other, each with an end mark.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,14 +46,19 @@ impl Tokens {
         self.count
     }
 
-    /// One after the other.
+    /// One after the other, each with its end mark.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes.split_inclusive(|byte| *byte == END).map(|token| &token[..token.len() - 1])
+        self.bytes.split_inclusive(|byte| *byte == END)
     }
 }
 
 /// The length of the longest operator that `text` begins with, at least 1. `operators` must be longest first.
 fn operator_length(text: &[u8], operators: &[&str]) -> usize {
+    // No operator of either language has another second byte. Most punctuation needs no look at the table by this.
+    if !matches!(text.get(1), Some(b'=' | b'>' | b'<' | b'.' | b':' | b'&' | b'|' | b'*' | b'/')) {
+        return 1;
+    }
     operators
         .iter()
         .find(|operator| text.starts_with(operator.as_bytes()))

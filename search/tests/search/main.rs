@@ -1,0 +1,8 @@
+//! Tests of the public interface, in one binary.
+
+// Clippy's exception for tests doesn't reach the helpers of integration tests.
+#![allow(clippy::unwrap_used)]
+
+mod behaviour;
+mod histories;
+mod history;
