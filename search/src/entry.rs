@@ -23,10 +23,10 @@ pub struct Entry {
     pub hash: CodeHash,
     /// One value for each of `feature_dimensions`; none where the evaluator didn't return the metric.
     pub features: Box<[Option<f64>]>,
-    pub(crate) cell: Cell,
-    pub(crate) sketch: Sketch,
     /// Length in tokens.
     pub tokens: usize,
+    pub(crate) cell: Cell,
+    pub(crate) sketch: Sketch,
 }
 
 /// An entry's place in the list of all.
