@@ -115,6 +115,8 @@ impl Compiler {
             "--crate-type=dylib",
             "-O",
             "-Cprefer-dynamic",
+            // One small module: more units only cost threads.
+            "-Ccodegen-units=1",
             "-Cstrip=debuginfo",
             // Warnings are noise here. (Not --cap-lints, which would lift the ban on unsafe code.)
             "-Awarnings",
