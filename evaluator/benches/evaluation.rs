@@ -93,6 +93,7 @@ async fn kernel() -> Result<()> {
     }
     let report = evaluator.evaluate(job(COMPILES + FIRST_TRIALS)).await?;
     own.extend(report.trials.iter().filter_map(|trial| trial.wall_seconds));
+    println!("the baseline with a comment: {}", report.outcome);
     print("candidate's source to first trial's result", &mut firsts, "ms");
     print("a trial's own time", &mut own, "ms");
     evaluator.shutdown().await;

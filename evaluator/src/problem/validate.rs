@@ -1,0 +1,82 @@
+//! Values that make no sense, found before anything runs.
+
+use search::Language;
+
+use super::{CommandProblem, KernelProblem, Limits, Problem, ProtocolSettings};
+
+impl Problem {
+    /// What is wrong with the values, if anything.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        self.limits().validate()?;
+        match self {
+            Self::Kernel(problem) => problem.validate(),
+            Self::Command(problem) => problem.validate(),
+        }
+    }
+}
+
+impl KernelProblem {
+    fn validate(&self) -> Result<(), String> {
+        if self.language != Language::Rust {
+            return Err("`language`: kernels are written in Rust; write `language: rust`".to_owned());
+        }
+        if self.objectives.is_empty() {
+            return Err("`objectives` is empty: name at least `tokens_per_second`".to_owned());
+        }
+        for (index, objective) in self.objectives.iter().enumerate() {
+            let metric = objective.metric;
+            if self.objectives[..index].iter().any(|other| other.metric == metric) {
+                return Err(format!("`objectives`: {metric} is there twice"));
+            }
+            positive(&format!("objectives: weight of {metric}"), objective.weight)?;
+            if !(0.0..1.0).contains(&objective.minimal_effect) {
+                return Err(format!("`objectives`: minimal_effect of {metric} must be from 0 to below 1"));
+            }
+        }
+        positive("constraints: loss", self.constraints.loss)?;
+        positive("checks: tolerance", f64::from(self.checks.tolerance))?;
+        if self.checks.cases.is_empty() {
+            return Err("`checks: cases` is empty: leave the key out for the default cases".to_owned());
+        }
+        let ProtocolSettings::Fixed(fixed) = &self.protocol;
+        if !(2..=1000).contains(&fixed.trials) {
+            return Err("`protocol: fixed: trials` must be from 2 to 1000".to_owned());
+        }
+        if !(fixed.alpha > 0.0 && fixed.alpha < 1.0) {
+            return Err("`protocol: fixed: alpha` must be above 0 and below 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl CommandProblem {
+    fn validate(&self) -> Result<(), String> {
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err("`command` is empty: write for example `command: [python3, evaluator.py]`".to_owned());
+        }
+        if self.parallel == 0 {
+            return Err("`parallel` must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn validate(&self) -> Result<(), String> {
+        positive("limits: compile_seconds", self.compile_seconds)?;
+        positive("limits: check_seconds", self.check_seconds)?;
+        positive("limits: trial_seconds", self.trial_seconds)?;
+        if self.memory_bytes < 1 << 20 {
+            return Err("`limits: memory_bytes` is below one megabyte: it counts bytes".to_owned());
+        }
+        if self.program_bytes == 0 {
+            return Err("`limits: program_bytes` must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn positive(key: &str, value: f64) -> Result<(), String> {
+    let fine = value > 0.0 && value.is_finite();
+    if fine { Ok(()) } else { Err(format!("`{key}` must be a number above 0, not {value}")) }
+}
