@@ -77,14 +77,14 @@ struct Row {
     outcome: Option<String>,
 }
 
-/// Selects [`Row`]; sqlx takes only SQL that is known when compiling.
+/// Selects [`Row`] from what has the tables `proposal`, `program` and `outcome`; sqlx takes only SQL that is known when
+/// compiling.
 macro_rules! select {
-    ($rest:literal) => {
+    ($from:literal) => {
         concat!(
             "SELECT number, parent, island, generation, code_hash, source, proposer, operator, model,
-                    proposal.created_at, outcome
-             FROM proposal JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number) ",
-            $rest
+                    proposal.created_at, outcome ",
+            $from
         )
     };
 }
@@ -95,12 +95,15 @@ impl ProgramDb {
     /// # Errors
     /// [`DbError::NoSuchRun`], [`DbError::NoSuchProgram`]; [`DbError::NoProgram`] for a proposal that led to none.
     pub async fn program(&self, run: RunId, number: ProgramId) -> Result<Program, DbError> {
-        let row = sqlx::query_as(select!("WHERE run_id = ? AND number = ?"))
-            .bind(run)
-            .bind(number.0.cast_signed())
-            .fetch_optional(self.readers())
-            .await
-            .map_err(self.error())?;
+        let row = sqlx::query_as(select!(
+            "FROM proposal JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
+             WHERE run_id = ? AND number = ?"
+        ))
+        .bind(run)
+        .bind(number.0.cast_signed())
+        .fetch_optional(self.readers())
+        .await
+        .map_err(self.error())?;
         match row {
             Some(row) => self.read_program(run, row),
             None => Err(match self.outcome(run, number).await {
@@ -119,12 +122,15 @@ impl ProgramDb {
     /// # Errors
     /// As [`ProgramDb::program`].
     pub async fn children(&self, run: RunId, number: ProgramId) -> Result<Vec<Program>, DbError> {
-        let rows: Vec<Row> = sqlx::query_as(select!("WHERE run_id = ? AND parent = ? ORDER BY number"))
-            .bind(run)
-            .bind(number.0.cast_signed())
-            .fetch_all(self.readers())
-            .await
-            .map_err(self.error())?;
+        let rows: Vec<Row> = sqlx::query_as(select!(
+            "FROM proposal JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
+             WHERE run_id = ? AND parent = ? ORDER BY number"
+        ))
+        .bind(run)
+        .bind(number.0.cast_signed())
+        .fetch_all(self.readers())
+        .await
+        .map_err(self.error())?;
         if rows.is_empty() {
             self.program(run, number).await?;
         }
@@ -136,14 +142,18 @@ impl ProgramDb {
     /// # Errors
     /// As [`ProgramDb::program`].
     pub async fn lineage(&self, run: RunId, number: ProgramId) -> Result<Vec<Program>, DbError> {
+        // A scalar subquery, because SQLite would prepare a join for far more ancestors than there are.
         let rows: Vec<Row> = sqlx::query_as(concat!(
             "WITH RECURSIVE ancestor (n) AS (
                  SELECT ?2
                  UNION ALL
-                 SELECT proposal.parent FROM ancestor JOIN proposal ON run_id = ?1 AND number = n
-                 WHERE proposal.parent IS NOT NULL
+                 SELECT (SELECT parent FROM proposal WHERE run_id = ?1 AND number = n) FROM ancestor
+                 WHERE n IS NOT NULL
              ) ",
-            select!("WHERE run_id = ?1 AND number IN ancestor ORDER BY number")
+            select!(
+                "FROM proposal JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
+                 WHERE run_id = ?1 AND number IN ancestor ORDER BY number"
+            )
         ))
         .bind(run)
         .bind(number.0.cast_signed())
@@ -161,7 +171,8 @@ impl ProgramDb {
     /// chance is for its verdict to say: see [`ProgramDb::incumbent`].
     pub async fn best(&self, run: RunId, count: u32) -> Result<Vec<Program>, DbError> {
         let rows: Vec<Row> = sqlx::query_as(select!(
-            "WHERE run_id = ? AND score IS NOT NULL ORDER BY score DESC, number LIMIT ?"
+            "FROM outcome JOIN proposal USING (run_id, number) JOIN program USING (run_id, number)
+             WHERE run_id = ? AND score IS NOT NULL ORDER BY score DESC, number LIMIT ?"
         ))
         .bind(run)
         .bind(count)
@@ -174,7 +185,9 @@ impl ProgramDb {
     /// The program with the highest score among those whose verdict is `improved`.
     pub async fn incumbent(&self, run: RunId) -> Result<Option<Program>, DbError> {
         let row: Option<Row> = sqlx::query_as(select!(
-            "WHERE run_id = ? AND score IS NOT NULL AND verdict = 'improved' ORDER BY score DESC, number LIMIT 1"
+            "FROM outcome JOIN proposal USING (run_id, number) JOIN program USING (run_id, number)
+             WHERE run_id = ? AND score IS NOT NULL AND verdict = 'improved'
+             ORDER BY score DESC, number LIMIT 1"
         ))
         .bind(run)
         .fetch_optional(self.readers())

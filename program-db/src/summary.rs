@@ -61,15 +61,16 @@ impl ProgramDb {
     pub async fn summary(&self, run: RunId) -> Result<Summary, DbError> {
         self.run(run).await?;
         let counts: Counts = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE number > 0) AS proposals,
-                    count(generation) AS programs,
-                    count(evaluation_id) AS evaluations,
-                    count(*) FILTER (WHERE kind IS NULL) AS pending,
+            "SELECT (SELECT count(*) FROM proposal WHERE run_id = ?1 AND number > 0) AS proposals,
+                    (SELECT count(*) FROM program WHERE run_id = ?1) AS programs,
+                    (SELECT count(*) FROM evaluation WHERE run_id = ?1) AS evaluations,
+                    -- Every number has a program or an outcome, so those without an outcome have a program.
+                    (SELECT count(*) FROM proposal WHERE run_id = ?1)
+                    - (SELECT count(*) FROM outcome WHERE run_id = ?1) AS pending,
                     coalesce(sum(tokens_in), 0) AS tokens_in,
                     coalesce(sum(tokens_out), 0) AS tokens_out,
                     sum(cost) AS cost
-             FROM proposal LEFT JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
-             WHERE run_id = ?",
+             FROM proposal WHERE run_id = ?1",
         )
         .bind(run)
         .fetch_one(self.readers())
@@ -114,15 +115,15 @@ impl ProgramDb {
                  SELECT id, started_at, lead(started_at, 1, 9223372036854775807) OVER (ORDER BY id) AS next_at
                  FROM session WHERE run_id = ?1
              ),
-             row_time (at) AS (
-                 SELECT created_at FROM proposal WHERE run_id = ?1
-                 UNION ALL SELECT created_at FROM outcome WHERE run_id = ?1
-             ),
              length (milliseconds) AS (
                  SELECT coalesce(
                      (SELECT ended_at FROM session_end WHERE session_id = span.id),
-                     (SELECT max(at) FROM row_time WHERE at >= span.started_at AND at < span.next_at),
-                     started_at
+                     max(
+                         coalesce((SELECT max(created_at) FROM proposal
+                                   WHERE run_id = ?1 AND created_at >= started_at AND created_at < next_at), started_at),
+                         coalesce((SELECT max(created_at) FROM outcome
+                                   WHERE run_id = ?1 AND created_at >= started_at AND created_at < next_at), started_at)
+                     )
                  ) - started_at
                  FROM span
              )

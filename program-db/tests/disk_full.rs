@@ -3,7 +3,7 @@
 //! On Linux a real small file system, in a mount namespace of its own, which ends with its process; where namespaces
 //! aren't allowed that part says so and passes. (That SQLite is full by its own limit is tested in `src/db.rs`.)
 #![cfg(target_os = "linux")]
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 
