@@ -13,8 +13,7 @@ impl Array {
         Ok(Self { inner: self.inner.matmul(&other.inner)? })
     }
 
-    /// `self + other`. As all elementwise operations of two arrays: broadcasts, promotes types, errors if the shapes
-    /// can't broadcast.
+    /// `self + other`. Like all elementwise operations of two arrays it broadcasts and promotes, and errors if shapes can't.
     pub fn add(&self, other: &Self) -> Result<Self> {
         Ok(Self { inner: mlx::add(&self.inner, &other.inner)? })
     }
@@ -34,7 +33,7 @@ impl Array {
         Ok(Self { inner: self.inner.divide(&other.inner)? })
     }
 
-    /// The quotient rounded down; for integers an integer division.
+    /// The quotient rounded down.
     pub fn floor_divide(&self, other: &Self) -> Result<Self> {
         Ok(Self { inner: self.inner.floor_divide(&other.inner)? })
     }

@@ -4,8 +4,7 @@ use std::fmt;
 
 use crate::{Dtype, Error, Result};
 
-/// An n-dimensional array. Computation is lazy: an operation only notes what to compute, so clones and unused results
-/// cost nothing.
+/// An n-dimensional array. Computation is lazy, so clones and unused results cost nothing.
 ///
 /// `+ - * /` work between arrays (by value or reference, shapes broadcast as in NumPy) and between an array and an `f32`
 /// on either side, which takes the array's own type if that is a float, so that half precision stays half. `-array`
@@ -16,14 +15,13 @@ pub struct Array {
 }
 
 impl Array {
-    /// An array of the given values in row-major order, `Float32`. Errors if the shape's size differs from their number.
+    /// A `Float32` array of these values, in row-major order. Errors if their number doesn't fit the shape.
     pub fn from_slice(values: &[f32], shape: &[i32]) -> Result<Self> {
         check_size(values.len(), shape)?;
         Ok(Self { inner: mlx_rs::Array::from_slice(values, shape) })
     }
 
-    /// An array of the given values in row-major order, `Uint32`, as packed weights are.
-    /// Errors if the shape's size differs from their number.
+    /// The same of type `Uint32`, which packed weights have.
     pub fn from_u32(values: &[u32], shape: &[i32]) -> Result<Self> {
         check_size(values.len(), shape)?;
         Ok(Self { inner: mlx_rs::Array::from_slice(values, shape) })
@@ -44,7 +42,7 @@ impl Array {
         self.inner.ndim()
     }
 
-    /// Length of one dimension; negative axes count from the end: `x.dim(-1)`. Errors if there is no such axis.
+    /// Length of one dimension. Everywhere, negative axes count from the end, and missing ones are errors.
     pub fn dim(&self, axis: i32) -> Result<i32> {
         Ok(self.shape()[axis_index(axis, self.ndim())?])
     }
@@ -59,7 +57,7 @@ impl Array {
         self.inner.dtype().into()
     }
 
-    /// Converts the elements to another type. The same type costs nothing.
+    /// Converts to another type. The same type costs nothing.
     pub fn astype(&self, dtype: Dtype) -> Result<Self> {
         Ok(Self { inner: self.inner.as_dtype(dtype.into())? })
     }
@@ -69,8 +67,8 @@ impl Array {
         Ok(Self { inner: mlx_rs::stop_gradient(&self.inner)? })
     }
 
-    /// Computes the array now instead of when it is needed. For what `build` prepares once: a kernel's `forward` should
-    /// not call it, since it stops MLX from ordering and fusing the whole step, and fails while a step is traced.
+    /// Computes the array now instead of when it is needed. For what `build` prepares; in `forward` it
+    /// would keep MLX from ordering the whole step, and fail while a step is traced.
     pub fn eval(&self) -> Result<()> {
         Ok(self.inner.eval()?)
     }

@@ -24,7 +24,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Whether it is one of the real floating-point types.
+    /// Whether it is a real floating-point type.
     pub fn is_float(self) -> bool {
         matches!(self, Self::Float16 | Self::Float32 | Self::Float64 | Self::Bfloat16)
     }

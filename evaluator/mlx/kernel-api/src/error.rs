@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// Why an operation or a kernel failed: shapes that don't fit, a type that an operation doesn't take, or whatever a
-/// kernel reports by [`Error::new`].
+/// Why an operation or a kernel failed. `Result<T>` is `std::result::Result<T, Error>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     message: String,

@@ -18,3 +18,8 @@ pub fn wrap(array: mlx_rs::Array) -> Array {
 pub unsafe fn into_mlx(array: Array) -> mlx_rs::Array {
     array.inner
 }
+
+/// What went wrong since the last call inside a kernel's own gradient function. MLX's error says only that something did.
+pub fn take_failure() -> Option<String> {
+    crate::transform::take_failure()
+}

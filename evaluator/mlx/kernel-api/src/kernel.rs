@@ -2,12 +2,12 @@
 
 use crate::{Adapter, Array, Error, Layer, QuantizedWeight, Result, Weight};
 
-/// Computes a layer with its adapter. Made once for each layer by the program's
-/// `pub fn build(layer: &Layer) -> Result<Box<dyn Kernel>>`, where anything that depends on the layer alone can be prepared.
+/// Computes a layer with its adapter. Made once for each layer, by `build`, where whatever depends on the layer alone can
+/// be prepared.
 pub trait Kernel {
     /// `x · weightᵀ + bias + scale · (x · lora_a) · lora_b`. x is `[batch, length, input]` or `[n, input]`, of the layer's
-    /// type; the result is the same with `output` last, of x's type. Gradients are taken with respect to x and both
-    /// adapter arrays, by MLX, through the operations used here. Called many times, with new arrays and other shapes.
+    /// type; the result is the same with `output` last, of x's type. MLX takes gradients with respect to x and both
+    /// adapter arrays. Called many times, with new arrays and other shapes.
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array>;
 }
 

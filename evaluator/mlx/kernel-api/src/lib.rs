@@ -1,16 +1,23 @@
-//! What a kernel may use of MLX, and nothing more.
+//! What a kernel may use of MLX. A kernel computes one linear layer with its LoRA adapter; MLX differentiates it.
 //!
-//! A kernel computes one linear layer with a LoRA adapter: forward with these operations, backward by MLX's automatic
-//! differentiation. Programs of this search define `build`, which makes a [`Kernel`] of each [`Layer`].
-//!
-//! mlx-rs itself would hand out files, raw pointers and devices; here there are arrays and arithmetic. Its types stay
-//! out of reach: getting at the array inside takes `unsafe`, which candidates are compiled without ([`host`]).
+//! A program has `pub fn build(layer: &Layer) -> Result<Box<dyn Kernel>>`, which makes the kernel of one layer. It is
+//! compiled with `#![forbid(unsafe_code)]` and can use this crate and Rust's standard library, nothing else.
+
+// mlx-rs itself would hand out files, raw pointers and devices. Its types stay out of a kernel's reach, see `host`.
+
+pub use kernel::Kernel;
+
+pub use layer::{Layer, Weight};
+
+pub use layer::{Adapter, QuantizedWeight};
+
+pub use kernel::{MlxLmLora, PlainLora};
 
 pub use array::Array;
+
 pub use dtype::Dtype;
+
 pub use error::{Error, Result};
-pub use kernel::{Kernel, MlxLmLora, PlainLora};
-pub use layer::{Adapter, Layer, QuantizedWeight, Weight};
 
 mod arithmetic;
 mod array;
@@ -23,4 +30,4 @@ mod layer;
 pub mod ops;
 mod reduction;
 mod shape;
-mod transform;
+pub mod transform;

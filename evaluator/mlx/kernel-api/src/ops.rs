@@ -69,12 +69,12 @@ pub fn select(condition: &Array, a: &Array, b: &Array) -> Result<Array> {
     Ok(Array { inner: mlx::select(&condition.inner, &a.inner, &b.inner)? })
 }
 
-/// Zeros.
+/// All 0.
 pub fn zeros(shape: &[i32], dtype: Dtype) -> Result<Array> {
     Ok(Array { inner: mlx::zeros_dtype(shape, dtype.into())? })
 }
 
-/// Ones.
+/// All 1.
 pub fn ones(shape: &[i32], dtype: Dtype) -> Result<Array> {
     Ok(Array { inner: mlx::ones_dtype(shape, dtype.into())? })
 }

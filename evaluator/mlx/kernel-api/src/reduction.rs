@@ -6,7 +6,6 @@ use crate::{Array, Result};
 
 impl Array {
     /// The sum over `axes` (`&[]`: over all). `keep_dims` leaves the reduced axes with length 1.
-    /// As all reductions: negative axes count from the end, errors if there is no such axis.
     pub fn sum(&self, axes: &[i32], keep_dims: bool) -> Result<Self> {
         let inner = match axes {
             [] => self.inner.sum(keep_dims)?,

@@ -16,7 +16,7 @@ impl Array {
         Ok(Self { inner: self.inner.transpose()? })
     }
 
-    /// Reorders the axes: axis `i` of the result is `axes[i]` of this one. Free of cost; `matmul` reads either layout.
+    /// Reorders the axes: axis `i` of the result is `axes[i]` of this one. Costs nothing; `matmul` reads either layout.
     pub fn transpose(&self, axes: &[i32]) -> Result<Self> {
         Ok(Self { inner: self.inner.transpose_axes(axes)? })
     }

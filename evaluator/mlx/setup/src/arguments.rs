@@ -10,8 +10,8 @@ use crate::bindings::Bindings;
 
 /// Makes MLX available on this machine and builds the kernel harness.
 ///
-/// On Linux, MLX and what belongs to it are fetched and built once, in EVOLVE_CACHE, else XDG_CACHE_HOME/evolve, else
-/// ~/.cache/evolve. On macOS, mlx-sys builds MLX with Metal by itself. Nothing is installed and root is not needed.
+/// On Linux, MLX and what belongs to it are fetched and built once, in `EVOLVE_CACHE`, else
+/// `XDG_CACHE_HOME/evolve`, else ~/.cache/evolve. On macOS, mlx-sys builds MLX with Metal by itself. Nothing is installed and root is not needed.
 #[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {

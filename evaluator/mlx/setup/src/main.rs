@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use arguments::{Arguments, Backend, Command};
@@ -17,9 +17,11 @@ use workspace::Workspace;
 mod arguments;
 mod bindings;
 mod cache;
+mod harness;
 mod native;
 mod problem;
 mod process;
+mod reference;
 mod tools;
 mod wheel;
 mod workspace;
@@ -42,12 +44,30 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     let workspace = Workspace::open(arguments.checkout.as_deref())?;
     let mlx = prepare(&workspace, arguments.backend)?;
     match arguments.command.unwrap_or(Command::Build) {
-        Command::Build | Command::Bindings(_) => todo!(),
-        Command::Env => todo!(),
+        Command::Build | Command::Bindings(_) => {
+            harness::build(&workspace, mlx.as_ref())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Env => {
+            print_environment(mlx.as_ref());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Cargo { arguments } => {
-            let status = workspace.cargo(mlx.as_ref()).args(arguments).status()?;
+            let (subcommand, rest) = arguments.split_first().context("cargo needs a subcommand")?;
+            let mut command = workspace.cargo(subcommand, mlx.as_ref());
+            let status = command.args(rest).status().context("can't start cargo")?;
             Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+    }
+}
+
+/// Shell lines: the linker's path, and what cargo needs as an argument.
+#[expect(clippy::print_stdout, reason = "made for `eval`")]
+fn print_environment(mlx: Option<&Mlx>) {
+    if let Some(mlx) = mlx {
+        let path = workspace::prepend(&mlx.libraries, None);
+        println!("export {name}='{}'${{{name}:+:${name}}}", path.display(), name = workspace::LIBRARY_PATH);
+        println!("cargo() {{ command cargo \"$1\" --config '{}' \"${{@:2}}\"; }}", mlx.config.display());
     }
 }
 

@@ -80,7 +80,7 @@ impl fmt::Display for Problem {
             Self::OldCompiler { compiler } => write!(f, "{} does not know C++20", compiler.display())?,
             Self::NoNetwork { wanted } => write!(f, "the package registry can't be reached, for {wanted}")?,
             Self::NoPackage { wanted, .. } => {
-                write!(f, "the package registry has no {wanted} for this machine")?
+                write!(f, "the package registry has no {wanted} for this machine")?;
             }
             Self::DiskFull { path } => write!(f, "the disk is full, while writing {}", path.display())?,
             Self::CacheNotWritable { path, reason } => {
@@ -88,7 +88,7 @@ impl fmt::Display for Problem {
             }
             Self::Unsupported { system, reason } => write!(f, "{system}: {reason}")?,
             Self::NoCheckout { path } => {
-                write!(f, "{} is no checkout: no evaluator/mlx/Cargo.toml", path.display())?
+                write!(f, "{} is no checkout: no evaluator/mlx/Cargo.toml", path.display())?;
             }
             Self::ToolFailed { what, output } => write!(f, "{what} failed:\n{output}")?,
         }
@@ -203,8 +203,9 @@ mod tests {
 
     #[test]
     fn only_the_last_lines_of_a_long_output_are_shown() {
-        let output: String = (0..100).map(|line| format!("line {line}\n\n")).collect();
-        let Problem::ToolFailed { output, .. } = from_output("cmake", &output, Path::new("/")) else {
+        let lines: Vec<String> = (0..100).map(|line| format!("line {line}\n")).collect();
+        let Problem::ToolFailed { output, .. } = from_output("cmake", &lines.join("\n"), Path::new("/"))
+        else {
             panic!()
         };
         assert!(output.starts_with("line 75\n") && output.ends_with("line 99"), "{output}");

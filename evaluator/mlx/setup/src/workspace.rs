@@ -71,9 +71,10 @@ impl Workspace {
     }
 
     /// Cargo in this workspace, with MLX to build against and to run with.
-    pub(crate) fn cargo(&self, mlx: Option<&Mlx>) -> Command {
+    pub(crate) fn cargo(&self, subcommand: impl AsRef<OsStr>, mlx: Option<&Mlx>) -> Command {
         let mut command = Command::new(cargo());
-        command.current_dir(&self.root);
+        command.current_dir(&self.root).arg(subcommand);
+        // Behind the subcommand: clippy hands on only what comes there.
         if let Some(mlx) = mlx {
             command.arg("--config").arg(&mlx.config);
             command.env(LIBRARY_PATH, prepend(&mlx.libraries, std::env::var_os(LIBRARY_PATH).as_deref()));

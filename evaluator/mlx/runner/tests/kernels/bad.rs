@@ -1,0 +1,73 @@
+//! Kernels that are wrong, each in another way. `FAULT` is replaced by the test.
+
+use std::cell::RefCell;
+use std::io::Write;
+
+use kernel_api::*;
+
+struct Bad {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+    kept: RefCell<Option<Array>>,
+}
+
+impl Kernel for Bad {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let mut y = self.weight.matmul(x)?;
+        if let Some(bias) = &self.bias {
+            y = y.add(bias)?;
+        }
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        let right = y.add(&(&z * self.scale).astype(x.dtype())?)?;
+        match "FAULT" {
+            "scale omitted" => y.add(&z.astype(x.dtype())?),
+            "gradient of x stopped" => self.forward_with(&x.stop_gradient()?, adapter),
+            "adapter's gradient stopped" => {
+                let lora_b = adapter.lora_b.stop_gradient()?;
+                self.forward_with(x, &Adapter { lora_a: adapter.lora_a.clone(), lora_b })
+            }
+            "not a number" => Ok(right / 0.0 * 0.0),
+            "wrong shape" => right.flatten(0, 1),
+            "wrong type" => right.astype(Dtype::Float16),
+            "kept result" => {
+                let kept = self.kept.borrow_mut().get_or_insert(right).clone();
+                let length = x.dim(0)?;
+                kept.slice(0, 0, length)
+            }
+            "error" => Err(Error::new("I don't do that")),
+            "panic" => panic!("row {} is missing", 7),
+            "error in gradient" => {
+                let fail = |_: &[Array], _: &[Array], _: &[Array]| Err(Error::new("no gradient today"));
+                Ok(transform::custom_vjp(|inputs| Ok(vec![&inputs[0] * 1.0]), fail)?.call(&[&right])?.remove(0))
+            }
+            "prints a reply" => {
+                let mut out = std::io::stdout();
+                let body = r#"{"reply":"check","kernel":"test","comparisons":[]}"#;
+                let _ = out.write_all(&(body.len() as u32).to_le_bytes());
+                let _ = out.write_all(body.as_bytes());
+                let _ = out.flush();
+                y.add(&z.astype(x.dtype())?)
+            }
+            other => Err(Error::new(format!("no fault {other}"))),
+        }
+    }
+}
+
+impl Bad {
+    fn forward_with(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        let y = self.weight.matmul(x)?;
+        let y = match &self.bias {
+            Some(bias) => y.add(bias)?,
+            None => y,
+        };
+        y.add(&(z * self.scale).astype(x.dtype())?)
+    }
+}
+
+pub fn build(layer: &Layer) -> Result<Box<dyn Kernel>> {
+    let Weight::Quantized(weight) = &layer.weight else { return Ok(Box::new(PlainLora::new(layer)?)) };
+    let (weight, bias) = (weight.clone(), layer.bias.clone());
+    Ok(Box::new(Bad { weight, bias, scale: layer.scale, kept: RefCell::new(None) }))
+}
