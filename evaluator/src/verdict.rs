@@ -31,7 +31,7 @@ pub fn outcome(
     let Ok(score) = Score::new(score.exp()) else {
         return Outcome::Rejected { reason: "the measured ratios give no finite score".to_owned() };
     };
-    let verdict = verdict(&effects, objectives);
+    let verdict = verdict(&effects, objectives, score);
     let reason = if is_baseline {
         "this is the baseline itself: its score is 1 by definition".to_owned()
     } else {
@@ -50,7 +50,9 @@ fn counts(effect: &Effect, objective: &Objective) -> bool {
     effect.significant && effect.change.abs() >= objective.minimal_effect
 }
 
-fn verdict(effects: &[Effect], objectives: &[Objective]) -> Verdict {
+/// What counts decides; but nothing is called improved whose weighed means are below the baseline's, however sure a
+/// small gain is beside a large loss that chance may explain.
+fn verdict(effects: &[Effect], objectives: &[Objective], score: Score) -> Verdict {
     let counted = || {
         effects
             .iter()
@@ -60,7 +62,7 @@ fn verdict(effects: &[Effect], objectives: &[Objective]) -> Verdict {
     };
     if counted().any(|effect| effect.change < 0.0) {
         Verdict::Regressed
-    } else if counted().next().is_some() {
+    } else if counted().next().is_some() && score.get() > 1.0 {
         Verdict::Improved
     } else {
         Verdict::Inconclusive
@@ -130,6 +132,16 @@ mod tests {
         let loss = LossGate { baseline: 5.0, candidate: 5.01, limit: 0.01 };
         let outcome = outcome(Judgement { effects, loss }, &objectives(), BTreeMap::new(), false);
         outcome.measured().unwrap().clone()
+    }
+
+    #[test]
+    fn a_sure_small_gain_beside_an_unsure_large_loss_is_no_improvement() {
+        let measured = judge(vec![
+            effect(Metric::TokensPerSecond, 100.0, 90.0, Some(0.3)),
+            effect(Metric::PeakMemoryBytes, 10.0, 9.8, Some(0.001)),
+        ]);
+        assert!(measured.score.get() < 1.0);
+        assert_eq!(measured.verdict, Verdict::Inconclusive);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job};
-use search::{CodeHash, Outcome, Program, ProgramId, Search, token_hash};
+use search::{CodeHash, Outcome, Program, ProgramId, Search, Stage, token_hash};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -266,15 +266,27 @@ impl Loop {
                     Err(error) => self.end(Ending::proposer(&error)),
                 }
             }
-            Some(Ok(Done::Evaluated(number, origin, program, report))) => match *report {
-                Ok(report) => {
-                    self.run.store.evaluation(number, &report).await?;
-                    let outcome = report.outcome;
-                    let finished = Finished { origin, program: Some(program), outcome, replayed: false };
-                    self.pipeline.finished(number, finished);
-                }
-                Err(error) => self.end(Ending::evaluator(&error)),
-            },
+            Some(Ok(Done::Evaluated(number, origin, program, report))) => {
+                let outcome = match *report {
+                    Ok(report) => {
+                        self.run.store.evaluation(number, &report).await?;
+                        report.outcome
+                    }
+                    // Other programs pass while this one kills the evaluator each time it is sent: its own doing, and
+                    // without an outcome every resume would meet it again.
+                    Err(error @ EvaluatorError::GaveUp { .. }) if number > 0 => {
+                        let outcome = Outcome::Crash { stage: Stage::Trial, message: error.to_string() };
+                        self.run.store.outcome(number, &outcome).await?;
+                        outcome
+                    }
+                    Err(error) => {
+                        self.end(Ending::evaluator(&error));
+                        return Ok(());
+                    }
+                };
+                self.pipeline
+                    .finished(number, Finished { origin, program: Some(program), outcome, replayed: false });
+            }
             Some(Err(error)) => return Err(internal(&format!("a task of the run loop failed: {error}"))),
             None => return Err(internal("the run loop waits for nothing")),
         }
