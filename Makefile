@@ -1,12 +1,14 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full lint parity bench clean-cache
+.PHONY: help build mlx demo test test-rust test-mlx test-full lint parity bench
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
-export MLX_TARGET_DIR ?= $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR)/mlx,$(CURDIR)/evaluator/mlx/target)
-BIN := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
-SETUP = cd evaluator/mlx && CARGO_TARGET_DIR=$(MLX_TARGET_DIR) cargo run --quiet --release -p mlx-setup --
+MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
+MLX_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR)/mlx,$(CURDIR)/evaluator/mlx/target)
+SETUP = cd evaluator/mlx && CARGO_TARGET_DIR=$(MLX_TARGET) cargo run --quiet --release -p mlx-setup --
+CACHE := $(if $(EVOLVE_CACHE),$(EVOLVE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/evolve)
+MLX_VERSION := 0.32.2
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -17,26 +19,51 @@ build: ## build `evolve` itself (needs no MLX)
 
 mlx: ## fetch or build MLX for this machine (cached) and the kernel harness
 	@echo "== preparing MLX and the kernel harness (the first time takes a few minutes)"
-	@$(SETUP)
+	@$(SETUP) build
 
 demo: build mlx ## evolve the quantized LoRA kernel on this machine; no API key needed
-	@echo "== searching for a faster, leaner kernel: about 5 minutes; Ctrl-C stops, nothing is lost"
-	@$(BIN)/release/evolve run --config config.yaml
+	@echo "== searching for a faster, leaner kernel: some minutes; Ctrl-C stops, nothing is lost"
+	@$(MAIN_TARGET)/release/evolve run --config config.yaml
 	@echo
-	@echo "Next: evolve best --out best.rs | evolve query 'verdict = improved order by score desc' | evolve show 1"
-	@echo "      (the program is $(BIN)/release/evolve; README.md says how to use a language model)"
+	@echo "Next (the program is $(MAIN_TARGET)/release/evolve):"
+	@echo "  evolve best --out best.rs | evolve query 'verdict = improved order by score desc' | evolve show 1 | evolve diff 0 1"
+	@echo "  README.md says how to search with a language model, and how to bring your own problem"
 
-test: mlx test-rust test-mlx ## all tests, the short form of the slow ones
+test: mlx test-rust test-mlx ## all tests, the slow ones in their short form
+	@echo "== all tests passed. Next: make demo"
 
 test-rust:
 	@echo "== tests of the workspace"
-	@cargo test --workspace
+	@INSTA_UPDATE=no cargo test --workspace --no-fail-fast
 
 test-mlx:
 	@echo "== tests of the MLX harness"
-	@$(SETUP) cargo -- test --release --workspace
+	@$(SETUP) cargo -- test --release --workspace --no-fail-fast
 
-lint: ## formatting, lints
+test-full: test ## all tests in their long form
+	@echo "== the long form of the slow tests"
+	@INSTA_UPDATE=no PROPTEST_CASES=5000 cargo test --release -p search -p evaluator -p orchestrator
+
+lint: mlx ## formatting and lints of both workspaces
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cd evaluator/mlx && cargo fmt --all --check
+	$(SETUP) cargo -- clippy --release --workspace --all-targets -- -D warnings
 
+parity: mlx ## compare the trainer with reference runs made by MLX-LM: make parity DIR=path
+	@test -n "$(DIR)" || { echo "usage: make parity DIR=path/to/runs   (evaluator/mlx/trainer/tests/parity has some)"; exit 2; }
+	@$(SETUP) cargo -- run --quiet --release -p trainer --bin parity -- $(abspath $(DIR))
+
+bench: build mlx ## the speeds that we claim, each a ratio measured side by side
+	@echo "== compiling and evaluating candidates"
+	@cargo bench --quiet -p evaluator --bench evaluation
+	@echo "== trainer against MLX-LM: same model, same batches, same MLX, in turn"
+	@test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
+	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
+	@$(SETUP) cargo -- build --quiet --release -p trainer --bin tokens
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf $$folder' EXIT; \
+	  eval "$$($(SETUP) env)"; \
+	  $(MLX_TARGET)/release/tokens make $$folder/model; \
+	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_tokens.py $$folder/model --against $(MLX_TARGET)/release/tokens
+	@echo "== search: ask and tell"
+	@cargo bench --quiet -p search
