@@ -24,7 +24,7 @@ pub struct ModelConfig {
     pub num_attention_heads: i32,
     /// Key and value heads; each serves `num_attention_heads / num_key_value_heads` query heads.
     pub num_key_value_heads: i32,
-    /// Added to the mean square in RMSNorm.
+    /// Added to the mean square by `RMSNorm`.
     pub rms_norm_eps: f32,
     /// Rows of the embedding.
     pub vocab_size: i32,
@@ -91,7 +91,10 @@ impl ModelConfig {
         }
         let path = folder.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::model(folder, format!("can't read config.json ({error}); is this a model folder in MLX-LM's format?"))
+            Error::model(
+                folder,
+                format!("can't read config.json ({error}); is this a model folder in MLX-LM's format?"),
+            )
         })?;
         let json: Value = serde_json::from_str(&text)
             .map_err(|error| Error::model(&path, format!("not valid JSON: {error}")))?;
@@ -99,7 +102,9 @@ impl ModelConfig {
         if model_type != "qwen2" {
             return Err(Error::model(
                 &path,
-                format!("model_type is `{model_type}`; this trainer knows `qwen2` (Qwen2 and Qwen2.5 models) only"),
+                format!(
+                    "model_type is `{model_type}`; this trainer knows `qwen2` (Qwen2 and Qwen2.5 models) only"
+                ),
             ));
         }
         if json.get("quantization").is_none_or(Value::is_null)
@@ -111,8 +116,8 @@ impl ModelConfig {
                 format!("quantized by `{method}`, not by MLX; convert it with `mlx_lm.convert -q`"),
             ));
         }
-        let config: Self =
-            serde_json::from_value(json).map_err(|error| Error::model(&path, format!("unusable: {error}")))?;
+        let config: Self = serde_json::from_value(json)
+            .map_err(|error| Error::model(&path, format!("unusable: {error}")))?;
         config.check().map_err(|problem| Error::model(&path, problem))?;
         Ok(config)
     }
@@ -127,8 +132,11 @@ impl ModelConfig {
     /// # Errors
     /// Names a scaling that isn't understood.
     pub(crate) fn rope_scale(&self) -> std::result::Result<f32, String> {
-        let Some(scaling) = self.rope_scaling.as_ref().filter(|value| !value.is_null()) else { return Ok(1.0) };
-        let kind = ["type", "rope_type"].iter().find_map(|key| scaling.get(*key)?.as_str()).unwrap_or("default");
+        let Some(scaling) = self.rope_scaling.as_ref().filter(|value| !value.is_null()) else {
+            return Ok(1.0);
+        };
+        let kind =
+            ["type", "rope_type"].iter().find_map(|key| scaling.get(*key)?.as_str()).unwrap_or("default");
         match kind {
             "default" | "mrope" => Ok(1.0),
             "linear" => match scaling.get("factor").and_then(Value::as_f64) {
@@ -146,16 +154,21 @@ impl ModelConfig {
             Some(Value::Bool(false)) => Ok(LayerQuantization::Plain),
             Some(own) => {
                 if let Some(mode) = own.get("mode").and_then(Value::as_str).filter(|mode| *mode != "affine") {
-                    return Err(format!("quantization.\"{layer}\": mode `{mode}` isn't supported; `affine` is"));
+                    return Err(format!(
+                        "quantization.\"{layer}\": mode `{mode}` isn't supported; `affine` is"
+                    ));
                 }
                 let number = |key: &str, default: i32| {
-                    own.get(key).map_or(Some(default), |value| value.as_i64().and_then(|n| i32::try_from(n).ok()))
+                    own.get(key)
+                        .map_or(Some(default), |value| value.as_i64().and_then(|n| i32::try_from(n).ok()))
                 };
                 match (number("group_size", 64), number("bits", 4)) {
                     (Some(group_size), Some(bits)) => {
                         Ok(LayerQuantization::Given(Quantization { group_size, bits }))
                     }
-                    _ => Err(format!("quantization.\"{layer}\" needs whole numbers for `group_size` and `bits`")),
+                    _ => Err(format!(
+                        "quantization.\"{layer}\" needs whole numbers for `group_size` and `bits`"
+                    )),
                 }
             }
         }
@@ -175,13 +188,19 @@ impl ModelConfig {
         }
         let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
         if self.hidden_size % heads != 0 {
-            return Err(format!("hidden_size {} isn't a multiple of num_attention_heads {heads}", self.hidden_size));
+            return Err(format!(
+                "hidden_size {} isn't a multiple of num_attention_heads {heads}",
+                self.hidden_size
+            ));
         }
         if heads % kv != 0 {
             return Err(format!("num_attention_heads {heads} isn't a multiple of num_key_value_heads {kv}"));
         }
         if self.head_dim() % 2 != 0 {
-            return Err(format!("the head width {} is odd; rotary embedding needs an even one", self.head_dim()));
+            return Err(format!(
+                "the head width {} is odd; rotary embedding needs an even one",
+                self.head_dim()
+            ));
         }
         self.rope_scale()?;
         match self.quantization.as_ref().and_then(|quantization| quantization.mode.as_deref()) {

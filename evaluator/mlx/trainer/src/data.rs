@@ -48,19 +48,23 @@ impl Dataset {
 
     /// The training texts as batches.
     pub fn train_batches(&self, tokenizer: &Tokenizer, batch_size: i32, length: i32) -> Result<Batches> {
-        Batches::new(&self.train, tokenizer, batch_size, length).map_err(|error| self.place("training", error))
+        Batches::new(&self.train, tokenizer, batch_size, length)
+            .map_err(|error| self.place("training", error))
     }
 
     /// The held-out texts as batches.
     pub fn validation_batches(&self, tokenizer: &Tokenizer, batch_size: i32, length: i32) -> Result<Batches> {
-        Batches::new(&self.validation, tokenizer, batch_size, length).map_err(|error| self.place("validation", error))
+        Batches::new(&self.validation, tokenizer, batch_size, length)
+            .map_err(|error| self.place("validation", error))
     }
 
     fn place(&self, part: &str, error: BatchError) -> Error {
         match error {
             BatchError::TooFew { examples, batch_size } => Error::data(
                 &self.path,
-                format!("only {examples} {part} texts, fewer than batch_size {batch_size}; add texts or lower batch_size"),
+                format!(
+                    "only {examples} {part} texts, fewer than batch_size {batch_size}; add texts or lower batch_size"
+                ),
             ),
             BatchError::Other(error) => error,
         }
@@ -68,8 +72,9 @@ impl Dataset {
 }
 
 fn read_lines(path: &Path) -> Result<Vec<Example>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::data(path, format!("can't read: {error}; `data` names a file of JSON lines")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::data(path, format!("can't read: {error}; `data` names a file of JSON lines"))
+    })?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let examples = lines.map(|(index, line)| {
         example(line).map_err(|problem| Error::data(path, format!("line {}: {problem}", index + 1)))
@@ -114,15 +119,21 @@ impl Batches {
     ) -> std::result::Result<Self, BatchError> {
         let positive = |name, value: i32, least: usize| match usize::try_from(value) {
             Ok(value) if value >= least => Ok(value),
-            _ => Err(BatchError::Other(Error::setting(name, format!("is {value}; it must be at least {least}")))),
+            _ => Err(BatchError::Other(Error::setting(
+                name,
+                format!("is {value}; it must be at least {least}"),
+            ))),
         };
         let batch_size = positive("batch_size", batch_size, 1)?;
         let length = positive("sequence_length", length, 2)?;
         if examples.len() < batch_size {
             return Err(BatchError::TooFew { examples: examples.len(), batch_size });
         }
-        let ids: Vec<_> =
-            examples.iter().map(|example| tokenizer.encode(example)).collect::<Result<_>>().map_err(BatchError::Other)?;
+        let ids: Vec<_> = examples
+            .iter()
+            .map(|example| tokenizer.encode(example))
+            .collect::<Result<_>>()
+            .map_err(BatchError::Other)?;
         let batches: Vec<_> = ids.chunks_exact(batch_size).map(|rows| batch(rows, length)).collect();
         let widths = batches.iter().map(|batch| batch.tokens.shape()[1]).collect();
         Ok(Self { batches, widths })
@@ -166,5 +177,8 @@ fn batch(rows: &[Vec<i32>], length: usize) -> Batch {
         lengths.extend([0, kept as i32]);
     }
     let count = rows.len() as i32;
-    Batch { tokens: Array::from_slice(&tokens, &[count, width as i32]), lengths: Array::from_slice(&lengths, &[count, 2]) }
+    Batch {
+        tokens: Array::from_slice(&tokens, &[count, width as i32]),
+        lengths: Array::from_slice(&lengths, &[count, 2]),
+    }
 }

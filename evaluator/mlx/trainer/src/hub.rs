@@ -70,7 +70,8 @@ fn download(id: &str, cache: &Cache) -> std::result::Result<PathBuf, String> {
     for file in files.iter().filter(|file| wanted(&file.rfilename)) {
         repo.get(&file.rfilename).map_err(|error| format!("{}: {error}", file.rfilename))?;
     }
-    cached(&cache.model(id.to_owned())).ok_or_else(|| "the repository lacks config.json or model.safetensors".into())
+    cached(&cache.model(id.to_owned()))
+        .ok_or_else(|| "the repository lacks config.json or model.safetensors".into())
 }
 
 #[cfg(test)]
@@ -103,9 +104,10 @@ mod tests {
     #[test]
     fn a_sharded_model_counts_as_complete_only_with_every_shard() {
         let index = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
-        let mut files =
-            vec![("config.json", "{}"), (INDEX, index), ("model-00001-of-00002.safetensors", "")];
-        let repo = |cache: &tempfile::TempDir| Cache::new(cache.path().to_owned()).model("someone/small-qwen".into());
+        let mut files = vec![("config.json", "{}"), (INDEX, index), ("model-00001-of-00002.safetensors", "")];
+        let repo = |cache: &tempfile::TempDir| {
+            Cache::new(cache.path().to_owned()).model("someone/small-qwen".into())
+        };
         assert_eq!(cached(&repo(&cache_with(&files))), None);
         files.push(("model-00002-of-00002.safetensors", ""));
         assert!(cached(&repo(&cache_with(&files))).is_some());

@@ -39,7 +39,13 @@ impl Weight {
         match self {
             Self::Quantized { packed, scales, biases, group_size, bits } => {
                 let biases = plain_rows(biases, ids)?;
-                ops::dequantize(plain_rows(packed, ids)?, plain_rows(scales, ids)?, &biases, *group_size, *bits)
+                ops::dequantize(
+                    plain_rows(packed, ids)?,
+                    plain_rows(scales, ids)?,
+                    &biases,
+                    *group_size,
+                    *bits,
+                )
             }
             Self::Plain(weight) => plain_rows(weight, ids),
         }
@@ -80,13 +86,7 @@ struct Attached {
 }
 
 impl Linear {
-    pub(crate) fn new(
-        path: String,
-        weight: Weight,
-        bias: Option<Array>,
-        input: i32,
-        output: i32,
-    ) -> Self {
+    pub(crate) fn new(path: String, weight: Weight, bias: Option<Array>, input: i32, output: i32) -> Self {
         Self { path, weight, bias, input, output, adapter: None }
     }
 

@@ -52,8 +52,8 @@ pub fn attach(model: &mut Qwen2, lora: Lora, build: Option<BuildKernel>) -> Resu
                 None => Ok(Box::new(MlxLmLora::new(&layer)) as Box<dyn Kernel>),
                 Some(build) => build(&layer),
             };
-            let kernel =
-                kernel.map_err(|error| Error::Kernel { layer: linear.path.clone(), message: error.to_string() })?;
+            let kernel = kernel
+                .map_err(|error| Error::Kernel { layer: linear.path.clone(), message: error.to_string() })?;
             linear.attach(kernel, slots.len());
             slots.push(Slot {
                 layer: linear.path.clone(),
@@ -126,5 +126,29 @@ mod tests {
         assert_eq!(first_adapted(2, 16), 0, "a slice longer than the list is the list");
         assert_eq!(first_adapted(24, 0), 0, "[-0:] is everything");
         assert_eq!(first_adapted(24, -1), 0);
+    }
+
+    #[test]
+    fn adapters_begin_as_after_mx_random_seed() {
+        let slot = |input, output| Slot { layer: String::new(), input, output, quantized: true };
+        let arrays = initial_adapters(&[slot(4, 3), slot(9, 2)], 2, 7).unwrap();
+        let first = arrays[0].clone();
+        first.eval().unwrap();
+        // MLX-LM 0.32.2: mx.random.seed(7); LoRALinear(input_dims=4, output_dims=3, r=2).lora_a
+        let theirs = [
+            0.406_939_33,
+            -0.191_369_56,
+            0.098_752_856,
+            -0.018_273_205,
+            0.099_982_98,
+            0.453_255_24,
+            -0.342_141_93,
+            -0.178_355_1,
+        ];
+        for (ours, theirs) in first.as_slice::<f32>().iter().zip(theirs) {
+            assert!((ours - theirs).abs() < 1e-6, "{ours} instead of {theirs}");
+        }
+        assert_eq!(arrays.iter().map(Array::shape).collect::<Vec<_>>(), [[4, 2], [2, 3], [9, 2], [2, 2]]);
+        assert!(arrays[1].abs().unwrap().max(None).unwrap().item_exact::<f32>() == 0.0);
     }
 }

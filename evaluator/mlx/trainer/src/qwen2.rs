@@ -1,4 +1,4 @@
-//! Qwen2: rotary embedding, grouped-query attention, RMSNorm, SwiGLU.
+//! Qwen2: rotary embedding, grouped-query attention, `RMSNorm`, `SwiGLU`.
 
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::fast::{ScaledDotProductAttentionMask, rms_norm, rope, scaled_dot_product_attention};
@@ -51,13 +51,13 @@ impl Qwen2 {
     pub(crate) fn new(config: ModelConfig, mut weights: Weights) -> Result<Self> {
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
         let embedding = weights.take_weight(&config, "model.embed_tokens", vocabulary, hidden)?;
-        let blocks =
-            (0..config.num_hidden_layers).map(|index| Block::new(&config, &mut weights, index)).collect::<Result<_>>()?;
+        let blocks = (0..config.num_hidden_layers)
+            .map(|index| Block::new(&config, &mut weights, index))
+            .collect::<Result<_>>()?;
         let norm = weights.take("model.norm.weight", &[hidden])?;
-        let head = match config.tie_word_embeddings {
-            true => None,
-            false => Some(weights.take_weight(&config, "lm_head", vocabulary, hidden)?),
-        };
+        let head = (!config.tie_word_embeddings)
+            .then(|| weights.take_weight(&config, "lm_head", vocabulary, hidden))
+            .transpose()?;
         weights.finish()?;
         let rope_scale = config.rope_scale().unwrap_or(1.0);
         Ok(Self { config, embedding, blocks, norm, head, rope_scale })
@@ -75,7 +75,8 @@ impl Qwen2 {
 
     /// Linear layers (head included, embedding not) whose weight is quantized.
     pub fn quantized_layers(&self) -> u32 {
-        let linears = self.blocks.iter().flat_map(Block::linears).filter(|linear| linear.weight.is_quantized()).count();
+        let linears =
+            self.blocks.iter().flat_map(Block::linears).filter(|linear| linear.weight.is_quantized()).count();
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         u32::try_from(linears).unwrap_or(u32::MAX) + u32::from(head.is_quantized())
     }
@@ -100,8 +101,15 @@ impl Block {
     fn new(config: &ModelConfig, weights: &mut Weights, index: i32) -> Result<Self> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let kv = config.head_dim() * config.num_key_value_heads;
-        let shapes =
-            [(hidden, hidden), (kv, hidden), (kv, hidden), (hidden, hidden), (inner, hidden), (inner, hidden), (hidden, inner)];
+        let shapes = [
+            (hidden, hidden),
+            (kv, hidden),
+            (kv, hidden),
+            (hidden, hidden),
+            (inner, hidden),
+            (inner, hidden),
+            (hidden, inner),
+        ];
         let mut linears = Vec::with_capacity(SUBMODULES.len());
         for ((submodule, has_bias), (output, input)) in SUBMODULES.into_iter().zip(shapes) {
             let path = format!("model.layers.{index}.{submodule}");
@@ -109,8 +117,7 @@ impl Block {
             let bias = has_bias.then(|| weights.take(&format!("{path}.bias"), &[output])).transpose()?;
             linears.push(Linear::new(path, weight, bias, input, output));
         }
-        let mut norm =
-            |name: &str| weights.take(&format!("model.layers.{index}.{name}.weight"), &[hidden]);
+        let mut norm = |name: &str| weights.take(&format!("model.layers.{index}.{name}.weight"), &[hidden]);
         let (input_norm, output_norm) = (norm("input_layernorm")?, norm("post_attention_layernorm")?);
         let [q, k, v, o, gate, up, down] =
             linears.try_into().unwrap_or_else(|_| unreachable!("seven submodules make seven layers"));
@@ -126,7 +133,13 @@ impl Block {
         [&mut self.up, &mut self.down, &mut self.gate, &mut self.o, &mut self.v, &mut self.k, &mut self.q]
     }
 
-    fn forward(&self, config: &ModelConfig, rope_scale: f32, x: &Array, adapters: &Adapters<'_>) -> MlxResult<Array> {
+    fn forward(
+        &self,
+        config: &ModelConfig,
+        rope_scale: f32,
+        x: &Array,
+        adapters: &Adapters<'_>,
+    ) -> MlxResult<Array> {
         let normed = rms_norm(x, Some(&self.input_norm), config.rms_norm_eps)?;
         let hidden = x.add(self.attention(config, rope_scale, &normed, adapters)?)?;
         let normed = rms_norm(&hidden, Some(&self.output_norm), config.rms_norm_eps)?;
@@ -136,13 +149,20 @@ impl Block {
         hidden.add(self.down.forward(&inner, adapters)?)
     }
 
-    fn attention(&self, config: &ModelConfig, rope_scale: f32, x: &Array, adapters: &Adapters<'_>) -> MlxResult<Array> {
+    fn attention(
+        &self,
+        config: &ModelConfig,
+        rope_scale: f32,
+        x: &Array,
+        adapters: &Adapters<'_>,
+    ) -> MlxResult<Array> {
         let (batch, length) = (x.shape()[0], x.shape()[1]);
         let head_dim = config.head_dim();
         let split = |projected: Array, heads: i32| {
             projected.reshape(&[batch, length, heads, head_dim])?.transpose_axes(&[0, 2, 1, 3])
         };
-        let rotate = |x: Array| rope(x, head_dim, config.rope_traditional, config.rope_theta, rope_scale, 0, None);
+        let rotate =
+            |x: Array| rope(x, head_dim, config.rope_traditional, config.rope_theta, rope_scale, 0, None);
 
         let queries = rotate(split(self.q.forward(x, adapters)?, config.num_attention_heads)?)?;
         let keys = rotate(split(self.k.forward(x, adapters)?, config.num_key_value_heads)?)?;

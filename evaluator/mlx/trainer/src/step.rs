@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
+use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result as MlxResult};
+use mlx_rs::ops::indexing::{Ellipsis, TryIndexOp};
 use mlx_rs::transforms::compile::compile;
 use mlx_rs::transforms::{eval, value_and_grad_with_argnums};
-use mlx_rs::Array;
-use mlx_rs::ops::indexing::{Ellipsis, TryIndexOp};
 use trial_protocol::Optimizer;
 
 use crate::error::{Error, Result};
@@ -91,7 +91,9 @@ impl Step {
         let mut gradients = gradient_function(Rc::clone(&model), Rc::clone(&log), parameters);
         let whole = move |inputs: &[Array]| -> MlxResult<Vec<Array>> {
             let (state, rest) = inputs.split_at(3 * parameters);
-            let [tokens, lengths, rate] = rest else { return Err(Exception::custom("a step takes three arrays")) };
+            let [tokens, lengths, rate] = rest else {
+                return Err(Exception::custom("a step takes three arrays"));
+            };
             let mut arguments = state[..parameters].to_vec();
             arguments.extend([tokens.clone(), lengths.clone()]);
             let (values, gradients) = gradients(&arguments)?;
@@ -99,7 +101,10 @@ impl Step {
             let mut outputs = values;
             let mut moments = (Vec::new(), Vec::new());
             for (index, gradient) in gradients.iter().enumerate() {
-                let before = Moments { m: state[parameters + index].clone(), v: state[2 * parameters + index].clone() };
+                let before = Moments {
+                    m: state[parameters + index].clone(),
+                    v: state[2 * parameters + index].clone(),
+                };
                 let (parameter, after) = update(optimizer, rate, &state[index], gradient, &before)?;
                 outputs.push(parameter);
                 moments.0.push(after.m);
@@ -187,7 +192,12 @@ fn gradient_function(model: Rc<Qwen2>, log: Rc<KernelLog>, parameters: usize) ->
 }
 
 /// MLX-LM's loss of a batch: every token is predicted from those before it.
-fn loss_values(model: &Qwen2, log: &KernelLog, adapters: &[Array], batch: &Batch) -> MlxResult<(Array, Array)> {
+fn loss_values(
+    model: &Qwen2,
+    log: &KernelLog,
+    adapters: &[Array],
+    batch: &Batch,
+) -> MlxResult<(Array, Array)> {
     let logits = model.forward(&inputs_of(&batch.tokens)?, &Adapters::new(adapters, log))?;
     let targets = batch.tokens.try_index((.., 1..))?;
     masked_cross_entropy(&logits, &targets, &batch.lengths)

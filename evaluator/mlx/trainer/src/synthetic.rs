@@ -42,9 +42,11 @@ pub fn write_synthetic(spec: &SyntheticModel, folder: &Path) -> Result<()> {
         "tie_word_embeddings": config.tie_word_embeddings,
         "quantization": { "group_size": spec.quantization.group_size, "bits": spec.quantization.bits },
     });
-    std::fs::write(folder.join("config.json"), format!("{json:#}\n")).map_err(|error| problem(error.to_string()))?;
+    std::fs::write(folder.join("config.json"), format!("{json:#}\n"))
+        .map_err(|error| problem(error.to_string()))?;
     let arrays = arrays(spec, &config)?;
-    Array::save_safetensors(arrays, None, folder.join("model.safetensors")).map_err(|error| problem(error.to_string()))
+    Array::save_safetensors(arrays, None, folder.join("model.safetensors"))
+        .map_err(|error| problem(error.to_string()))
 }
 
 fn config(spec: &SyntheticModel) -> Result<ModelConfig> {
@@ -73,12 +75,17 @@ fn config(spec: &SyntheticModel) -> Result<ModelConfig> {
     if ![32, 64, 128].contains(&group) || ![2, 3, 4, 5, 6, 8].contains(&bits) {
         return Err(Error::setting(
             "quantization",
-            format!("group_size {group} with bits {bits}; MLX has group sizes 32, 64, 128 and bits 2, 3, 4, 5, 6, 8"),
+            format!(
+                "group_size {group} with bits {bits}; MLX has group sizes 32, 64, 128 and bits 2, 3, 4, 5, 6, 8"
+            ),
         ));
     }
     for (name, width) in [("hidden_size", spec.hidden_size), ("intermediate_size", spec.intermediate_size)] {
         if width % group != 0 {
-            return Err(Error::setting("model", format!("{name} {width} isn't a multiple of group_size {group}")));
+            return Err(Error::setting(
+                "model",
+                format!("{name} {width} isn't a multiple of group_size {group}"),
+            ));
         }
     }
     Ok(config)
@@ -86,8 +93,12 @@ fn config(spec: &SyntheticModel) -> Result<ModelConfig> {
 
 /// Random arrays by name, evaluated.
 fn arrays(spec: &SyntheticModel, config: &ModelConfig) -> Result<HashMap<String, Array>> {
-    let mut maker =
-        Maker { random: RandomState::with_seed(spec.seed)?, spec, dtype: mlx_dtype(spec.dtype), arrays: HashMap::new() };
+    let mut maker = Maker {
+        random: RandomState::with_seed(spec.seed)?,
+        spec,
+        dtype: mlx_dtype(spec.dtype),
+        arrays: HashMap::new(),
+    };
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let kv = config.head_dim() * config.num_key_value_heads;
     // Unit rows give a tied head logits of order one.

@@ -16,7 +16,7 @@ impl Tokenizer {
     /// The ids of one example, as a conversation or plain text, with the end marker.
     pub fn encode(&self, example: &Example) -> Result<Vec<i32>> {
         match self {
-            Self::Bytes(bytes) => Ok(bytes.encode(example)),
+            Self::Bytes(_) => Ok(ByteTokenizer::encode(example)),
             Self::File(file) => file.encode(example),
         }
     }
@@ -68,7 +68,7 @@ impl ByteTokenizer {
         String::from_utf8(bytes).ok()
     }
 
-    fn encode(self, example: &Example) -> Vec<i32> {
+    fn encode(example: &Example) -> Vec<i32> {
         let mut ids = Vec::new();
         match example {
             Example::Completion { prompt, completion } => {
@@ -88,7 +88,7 @@ impl ByteTokenizer {
 pub struct FileTokenizer {
     tokenizer: tokenizers::Tokenizer,
     end: Option<u32>,
-    /// Whether the vocabulary has `<|im_start|>` and `<|im_end|>` (ChatML, as all Qwen2 chat models).
+    /// Whether the vocabulary has `<|im_start|>` and `<|im_end|>` (`ChatML`, as all Qwen2 chat models).
     chat: bool,
 }
 
@@ -107,7 +107,8 @@ impl FileTokenizer {
         }
         let tokenizer = tokenizers::Tokenizer::from_file(&path)
             .map_err(|error| Error::model(&path, format!("not a usable tokenizer: {error}")))?;
-        let chat = tokenizer.token_to_id("<|im_start|>").is_some() && tokenizer.token_to_id("<|im_end|>").is_some();
+        let chat =
+            tokenizer.token_to_id("<|im_start|>").is_some() && tokenizer.token_to_id("<|im_end|>").is_some();
         let end = tokenizer.token_to_id("<|im_end|>").or_else(|| tokenizer.token_to_id("<|endoftext|>"));
         Ok(Self { tokenizer, end, chat })
     }
@@ -124,19 +125,44 @@ impl FileTokenizer {
             Example::Completion { prompt, completion } => (format!("{prompt}\n{completion}"), false),
             Example::Text(text) => (text.clone(), false),
         };
-        let encoding = self
-            .tokenizer
-            .encode(text, !ends_itself)
-            .map_err(|error| Error::model(Path::new("tokenizer.json"), format!("can't encode a text: {error}")))?;
+        let encoding = self.tokenizer.encode(text, !ends_itself).map_err(|error| {
+            Error::model(Path::new("tokenizer.json"), format!("can't encode a text: {error}"))
+        })?;
         let mut ids = encoding.get_ids().to_vec();
         if let Some(end) = self.end.filter(|end| !ends_itself && ids.last() != Some(end)) {
             ids.push(end);
         }
         ids.into_iter()
             .map(|id| {
-                i32::try_from(id)
-                    .map_err(|_| Error::model(Path::new("tokenizer.json"), format!("token id {id} is out of range")))
+                i32::try_from(id).map_err(|_| {
+                    Error::model(Path::new("tokenizer.json"), format!("token id {id} is out of range"))
+                })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn text_survives_bytes_and_markers(prompt in any::<String>(), completion in any::<String>()) {
+            let ids = ByteTokenizer::encode(&Example::Completion { prompt: prompt.clone(), completion: completion.clone() });
+            prop_assert!(ids.iter().all(|id| (0..ByteTokenizer::VOCABULARY).contains(id)));
+            prop_assert_eq!(ids.last(), Some(&ByteTokenizer::END));
+            prop_assert_eq!(ByteTokenizer::decode(&ids), Some(prompt + &completion));
+        }
+    }
+
+    #[test]
+    fn ids_beyond_the_specials_are_no_text() {
+        assert_eq!(ByteTokenizer::decode(&[104, 105]), Some("hi".into()));
+        assert_eq!(ByteTokenizer::decode(&[ByteTokenizer::ASSISTANT + 1]), None);
+        assert_eq!(ByteTokenizer::decode(&[-1]), None);
+        assert_eq!(ByteTokenizer::decode(&[0xff]), None);
     }
 }

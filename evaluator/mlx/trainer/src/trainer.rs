@@ -76,7 +76,12 @@ impl Trainer {
             quantized_layers,
             kernel_layers,
             train: train.shuffled(seed, training.iterations as usize),
-            warm_up: train.one_of_each_width().into_iter().cycle().take(training.warmup_iterations as usize).collect(),
+            warm_up: train
+                .one_of_each_width()
+                .into_iter()
+                .cycle()
+                .take(training.warmup_iterations as usize)
+                .collect(),
             validation: validation.first(training.validation_batches as usize).to_vec(),
         })
     }
@@ -158,7 +163,9 @@ fn check(training: &Training, blocks: i32) -> Result<()> {
             return Err(Error::setting(name, format!("is {value}; it must be a number of at least 0")));
         }
     }
-    for (name, value) in [("iterations", training.iterations), ("validation_batches", training.validation_batches)] {
+    for (name, value) in
+        [("iterations", training.iterations), ("validation_batches", training.validation_batches)]
+    {
         if value == 0 {
             return Err(Error::setting(name, "is 0; it must be at least 1"));
         }

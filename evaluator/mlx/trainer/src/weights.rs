@@ -48,7 +48,8 @@ impl Weights {
     pub(crate) fn take(&mut self, name: &str, shape: &[i32]) -> Result<Array> {
         let Some(array) = self.arrays.remove(name) else {
             let why = match self.missing_shards.as_slice() {
-                [] => "the files don't belong to this config.json, or the model isn't a complete Qwen2".to_owned(),
+                [] => "the files don't belong to this config.json, or the model isn't a complete Qwen2"
+                    .to_owned(),
                 shards => format!(
                     "model.safetensors.index.json names {}, which the folder lacks; download the model again",
                     shards.join(", ")
@@ -80,7 +81,9 @@ impl Weights {
             if has_scales {
                 return Err(Error::model(
                     &self.folder,
-                    format!("`{layer}` has scales, but config.json says it isn't quantized; is `quantization` missing there?"),
+                    format!(
+                        "`{layer}` has scales, but config.json says it isn't quantized; is `quantization` missing there?"
+                    ),
                 ));
             }
             return Ok(Weight::Plain(self.take(&format!("{layer}.weight"), &[output, input])?));
@@ -129,7 +132,9 @@ impl Weights {
         match (packed, last(scales_name)) {
             (Some(packed), Some(groups)) if packed > 0 && groups > 0 => {
                 if self.arrays.get(scales_name).is_some_and(|scales| scales.dtype() == Dtype::Uint8) {
-                    let problem = format!("`{layer}` is quantized in a floating-point mode; only `affine` is supported");
+                    let problem = format!(
+                        "`{layer}` is quantized in a floating-point mode; only `affine` is supported"
+                    );
                     return Err(Error::model(&self.folder, problem));
                 }
                 Ok((input / groups, packed * 32 / input))
@@ -151,7 +156,8 @@ pub(crate) fn read_safetensors(file: &Path) -> Result<HashMap<String, Array>> {
 }
 
 fn shards(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(|error| Error::model(folder, format!("can't list: {error}")))?;
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| Error::model(folder, format!("can't list: {error}")))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| Error::model(folder, format!("can't list: {error}")))?.path();
@@ -167,8 +173,8 @@ fn shards(folder: &Path) -> Result<Vec<PathBuf>> {
 fn missing_shards(folder: &Path) -> Result<Vec<String>> {
     let path = folder.join("model.safetensors.index.json");
     let Ok(text) = std::fs::read_to_string(&path) else { return Ok(Vec::new()) };
-    let json: Value =
-        serde_json::from_str(&text).map_err(|error| Error::model(&path, format!("not valid JSON: {error}")))?;
+    let json: Value = serde_json::from_str(&text)
+        .map_err(|error| Error::model(&path, format!("not valid JSON: {error}")))?;
     let names: BTreeSet<String> = json
         .get("weight_map")
         .and_then(Value::as_object)

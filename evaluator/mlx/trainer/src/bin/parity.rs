@@ -9,20 +9,20 @@ use trainer::parity::{Verdict, compare, find_runs};
 use trainer::step::Execution;
 
 fn main() -> ExitCode {
-    let mut execution = Execution::default();
     let mut folders = Vec::new();
     for argument in std::env::args_os().skip(1) {
         match argument.to_str() {
-            Some("--compiled") => execution = Execution::Compiled,
             Some(option) if option.starts_with('-') => {
-                eprintln!("parity [--compiled] DIR...: repeats the LoRA runs recorded below DIR and compares");
+                eprintln!("parity DIR...: repeats the LoRA runs recorded below DIR and compares");
                 return ExitCode::from(2);
             }
             _ => folders.push(PathBuf::from(argument)),
         }
     }
     if folders.is_empty() {
-        eprintln!("parity: name at least one folder with recorded runs, as in `parity evaluator/mlx/trainer/tests/parity`");
+        eprintln!(
+            "parity: name at least one folder with recorded runs, as in `parity evaluator/mlx/trainer/tests/parity`"
+        );
         return ExitCode::from(2);
     }
     let (mut compared, mut failed) = (0, 0);
@@ -35,22 +35,26 @@ fn main() -> ExitCode {
             }
         };
         if runs.is_empty() {
-            eprintln!("error: no recorded run (a folder with expected.json) at or below {}", folder.display());
+            eprintln!(
+                "error: no recorded run (a folder with expected.json) at or below {}",
+                folder.display()
+            );
             return ExitCode::from(2);
         }
         for run in runs {
             let name = run.display();
-            match compare(&run, execution) {
+            match compare(&run) {
                 Ok(Verdict::Skipped(why)) => println!("skipped  {name}: {why}"),
                 Ok(Verdict::Compared(worst)) => {
                     compared += 1;
                     let passed = worst.passed();
                     failed += u32::from(!passed);
                     println!(
-                        "{}  {name}: {} steps, worst relative deviation: losses {:.1e}, gradients {:.1e}, \
+                        "{}  {name}: {} steps{}, worst relative deviation: losses {:.1e}, gradients {:.1e}, \
                          adapters {:.1e}, logits {:.1e} (allowed {:.0e})",
                         if passed { "ok     " } else { "FAILED " },
                         worst.steps,
+                        if worst.execution == Execution::Compiled { " (compiled)" } else { "" },
                         worst.losses,
                         worst.gradients,
                         worst.adapters,

@@ -1,0 +1,180 @@
+//! Whole runs on the synthetic model.
+#![allow(clippy::unwrap_used, reason = "tests, also their helpers")]
+
+use std::path::{Path, PathBuf};
+
+use kernel_api::{Adapter, Array, Error as KernelError, Kernel, Layer, MlxLmLora, Weight};
+use trainer::synthetic::write_synthetic;
+use trainer::{Error, Trainer};
+use trial_protocol::{Dtype, Model, Optimizer, Quantization, SyntheticModel, Training};
+
+fn spec() -> SyntheticModel {
+    SyntheticModel {
+        seed: 3,
+        hidden_size: 64,
+        intermediate_size: 128,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        quantization: Quantization { group_size: 32, bits: 4 },
+        tie_word_embeddings: true,
+        dtype: Dtype::Float32,
+    }
+}
+
+fn training() -> Training {
+    Training {
+        num_layers: 1,
+        rank: 4,
+        scale: 16.0,
+        learning_rate: 1e-4,
+        optimizer: Optimizer::Adam,
+        batch_size: 2,
+        sequence_length: 33,
+        iterations: 6,
+        warmup_iterations: 2,
+        validation_batches: 2,
+        data: data(),
+    }
+}
+
+/// The instruction set that comes with the default problem.
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../problems/quantized-lora/data/instructions.jsonl")
+}
+
+fn train(seed: u64, build: Option<trainer::BuildKernel>, warm_up: bool) -> (Vec<f64>, f64) {
+    let mut trainer = Trainer::load(&Model::Synthetic(spec()), &training(), seed, build).unwrap();
+    if warm_up {
+        trainer.warm_up().unwrap();
+    }
+    let run = trainer.run().unwrap();
+    assert_eq!(run.tokens, 6 * 2 * 32);
+    (run.losses, trainer.validation_loss().unwrap())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_bit_for_bit_and_another_seed_another() {
+    let first = train(42, None, true);
+    assert_eq!(first, train(42, None, true));
+    assert_ne!(first.0, train(43, None, true).0);
+}
+
+#[test]
+fn a_warm_up_leaves_no_trace() {
+    assert_eq!(train(42, None, true), train(42, None, false));
+}
+
+#[test]
+fn training_lowers_the_loss_on_held_out_text() {
+    let mut longer = training();
+    (longer.iterations, longer.learning_rate) = (30, 1e-3);
+    let mut trainer = Trainer::load(&Model::Synthetic(spec()), &longer, 1, None).unwrap();
+    let before = trainer.validation_loss().unwrap();
+    trainer.run().unwrap();
+    let after = trainer.validation_loss().unwrap();
+    assert!(after < 0.9 * before, "{before} to {after}");
+}
+
+#[test]
+fn a_plugged_in_kernel_runs_every_adapted_layer_and_only_those() {
+    struct Dequantizing(Layer);
+    impl Kernel for Dequantizing {
+        fn forward(&self, x: &Array, adapter: &Adapter) -> kernel_api::Result<Array> {
+            let Weight::Quantized(weight) = &self.0.weight else {
+                return Err(KernelError::new("not quantized"));
+            };
+            let mut y = x.matmul(&weight.dequantize()?.t()?)?;
+            if let Some(bias) = &self.0.bias {
+                y = y.add(bias)?;
+            }
+            y.add(&(self.0.scale * x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?))
+        }
+    }
+    let build: trainer::BuildKernel = |layer| Ok(Box::new(Dequantizing(layer.clone())));
+    let mut trainer = Trainer::load(&Model::Synthetic(spec()), &training(), 42, Some(build)).unwrap();
+    assert_eq!((trainer.kernel_layers(), trainer.quantized_layers()), (7, 15));
+    assert_eq!(trainer.kernel_calls(), 0);
+    let run = trainer.run().unwrap();
+    assert_eq!(trainer.kernel_calls(), 7 * 6);
+    let (reference, _) = train(42, None, false);
+    for (ours, theirs) in run.losses.iter().zip(reference) {
+        assert!((ours - theirs).abs() < 1e-4 * theirs, "{ours} and {theirs}");
+    }
+}
+
+#[test]
+fn a_kernel_that_fails_or_gives_another_shape_is_blamed_with_its_layer() {
+    struct Wrong(MlxLmLora);
+    impl Kernel for Wrong {
+        fn forward(&self, x: &Array, adapter: &Adapter) -> kernel_api::Result<Array> {
+            self.0.forward(x, adapter)?.sum(&[0], false)
+        }
+    }
+    struct Failing;
+    impl Kernel for Failing {
+        fn forward(&self, _: &Array, _: &Adapter) -> kernel_api::Result<Array> {
+            Err(KernelError::new("out of ideas"))
+        }
+    }
+    let builds: [(trainer::BuildKernel, &str); 3] = [
+        (|layer| Ok(Box::new(Wrong(MlxLmLora::new(layer)))), "shape"),
+        (|_| Ok(Box::new(Failing)), "out of ideas"),
+        (|_| Err(KernelError::new("not this layer")), "not this layer"),
+    ];
+    for (build, words) in builds {
+        let result = Trainer::load(&Model::Synthetic(spec()), &training(), 42, Some(build))
+            .and_then(|mut trainer| trainer.run());
+        let Err(error) = result else { panic!("it ran") };
+        assert!(error.blames_kernel(), "{error}");
+        assert!(
+            error.to_string().contains(words) && error.to_string().contains("model.layers.1."),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn settings_and_data_that_do_not_fit_are_named() {
+    let refused = |change: &dyn Fn(&mut Training), words: &str| {
+        let mut training = training();
+        change(&mut training);
+        let Err(error) = Trainer::load(&Model::Synthetic(spec()), &training, 1, None) else {
+            panic!("{words}: loaded")
+        };
+        assert!(!error.blames_kernel());
+        assert!(error.to_string().contains(words), "no `{words}` in: {error}");
+    };
+    refused(&|training| training.num_layers = 3, "`num_layers`");
+    refused(&|training| training.rank = 0, "`rank`");
+    refused(&|training| training.learning_rate = f32::NAN, "`learning_rate`");
+    refused(&|training| training.batch_size = 40, "fewer than batch_size 40");
+    refused(&|training| training.sequence_length = 1, "`sequence_length`");
+    refused(&|training| training.iterations = 0, "`iterations`");
+    refused(&|training| training.data = "/no/such.jsonl".into(), "/no/such.jsonl");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{\"text\": \"fine\"}\n{\"txt\": \"not\"}\n").unwrap();
+    refused(&|training| training.data = file.path().to_owned(), "line 2");
+}
+
+#[test]
+fn the_synthetic_model_is_the_same_when_written_and_read_by_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    write_synthetic(&spec(), folder.path()).unwrap();
+    write_synthetic(&spec(), &folder.path().join("again")).unwrap();
+    let bytes = |path: &Path| mlx_rs::Array::load_safetensors(path.join("model.safetensors")).unwrap();
+    let (first, again) = (bytes(folder.path()), bytes(&folder.path().join("again")));
+    assert_eq!(first.len(), again.len());
+    for (name, array) in first {
+        assert!(array.eq_values(&again[&name]).unwrap(), "{name}");
+    }
+    // A folder needs a tokenizer for text; the message says so.
+    let Err(error) = Trainer::load(&Model::Folder(folder.path().to_owned()), &training(), 1, None) else {
+        panic!("loaded without a tokenizer")
+    };
+    assert!(matches!(error, Error::Model { .. }) && error.to_string().contains("tokenizer.json"), "{error}");
+    assert_eq!(
+        trainer::model::read_model(folder.path()).ok().map(|model| model.quantized_layers()),
+        Some(15)
+    );
+}
