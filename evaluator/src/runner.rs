@@ -159,7 +159,14 @@ async fn converse(frames: &mut Frames, request: &Request) -> Result<(Option<f64>
     send(requests, &Go {}).await?;
     let frame = next(replies).await?;
     let seconds = started.elapsed().as_secs_f64();
-    Ok((Some(seconds), decode(&frame)?))
+    let reply = match decode(&frame)? {
+        Reply::Trained => receive(replies).await?,
+        Reply::Trial(_) => {
+            return Err(Silence::Nonsense("the trial runner never said when it had trained".to_owned()));
+        }
+        reply => reply,
+    };
+    Ok((Some(seconds), reply))
 }
 
 async fn send<T: Serialize>(

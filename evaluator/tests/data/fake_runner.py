@@ -78,6 +78,7 @@ if kind == "check":
     write({"reply": "check", "kernel": plugin["kernel"], "comparisons": comparisons})
 else:
     time.sleep(float(orders.get("seconds", 0.05)))
+    write({"reply": "trained"})
     write({
         "reply": "trial", "kernel": orders.get("name", plugin["kernel"]), "kernel_layers": int(orders.get("layers", 4)),
         "kernel_calls": 40, "quantized_layers": int(orders.get("quantized", 9)), "tokens": 1000,

@@ -1,9 +1,9 @@
 //! What the evaluator (supervisor) and the trial runner say to each other.
 //!
 //! One process serves one request: the supervisor writes a [`Request`] frame. For a trial the runner loads
-//! everything, answers [`Reply::Ready`], waits for a [`Go`] frame, does the measured work, and answers with
-//! [`Reply::Trial`]; the supervisor's own clock runs from `Go` to the reply. The other requests have no clock and
-//! are answered at once. [`Reply::Failed`] may come at any point. When its standard input closes, the runner
+//! everything, answers [`Reply::Ready`], waits for a [`Go`] frame, does the measured work, says [`Reply::Trained`],
+//! validates, and answers with [`Reply::Trial`]; the supervisor's own clock runs from `Go` to `Trained`. The other
+//! requests have no clock and are answered at once. [`Reply::Failed`] may come at any point. When its standard input closes, the runner
 //! exits at once.
 //!
 //! A frame is a little-endian `u32` length and that many bytes of JSON.
@@ -177,6 +177,8 @@ pub struct Training {
 pub enum Reply {
     /// Everything is loaded and warm; waiting for [`Go`].
     Ready,
+    /// The measured steps are done: here the supervisor's clock stops. The trial's numbers follow.
+    Trained,
     /// A trial's numbers.
     Trial(TrialReport),
     /// A check's numbers.

@@ -1,7 +1,7 @@
 //! One fine-tuning run.
 
 use trainer::{Error, Trainer};
-use trial_protocol::{TrialReport, TrialRequest};
+use trial_protocol::{Reply, TrialReport, TrialRequest};
 
 use crate::supervisor::Supervisor;
 use crate::{Stop, kernel, plugin, setup};
@@ -20,6 +20,7 @@ pub(crate) fn run(request: &TrialRequest, supervisor: &mut Supervisor) -> Result
 
     supervisor.wait_for_start().map_err(Stop::Lost)?;
     let run = trainer.run().map_err(explain)?;
+    supervisor.reply(&Reply::Trained).map_err(Stop::Lost)?;
     let kernel_calls = if build.is_some() { trainer.kernel_calls() - calls_before } else { 0 };
     let validation_loss = trainer.validation_loss().map_err(explain)?;
     Ok(TrialReport {

@@ -29,6 +29,7 @@ fn train(plugin: Option<Plugin>) -> TrialReport {
     let mut runner = Runner::start(&Request::Trial(trial(plugin)));
     assert_eq!(runner.reply(), Some(Reply::Ready));
     runner.go();
+    assert_eq!(runner.reply(), Some(Reply::Trained), "here the supervisor's clock stops");
     match runner.reply() {
         Some(Reply::Trial(report)) => report,
         other => panic!("{other:?}"),
