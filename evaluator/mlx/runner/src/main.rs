@@ -58,7 +58,22 @@ fn serve() -> std::io::Result<()> {
 }
 
 fn kernel(message: impl std::fmt::Display) -> Stop {
-    Stop::Failed(Failure { blame: Blame::Kernel, message: message.to_string() })
+    Stop::Failed(Failure { blame: Blame::Kernel, message: without_places(&message.to_string()) })
+}
+
+/// MLX's C interface ends its messages with the place in its own source (` at /…/ops.cpp:123`), which tells a kernel's
+/// author nothing and is another one on each machine.
+fn without_places(message: &str) -> String {
+    let is_place = |word: &str| word.starts_with('/') && word.contains(".cpp:");
+    let mut words: Vec<&str> = Vec::new();
+    for word in message.split(' ') {
+        if is_place(word) && words.last() == Some(&"at") {
+            words.pop();
+        } else {
+            words.push(word);
+        }
+    }
+    words.join(" ")
 }
 
 fn setup(message: impl std::fmt::Display) -> Stop {
@@ -68,4 +83,16 @@ fn setup(message: impl std::fmt::Display) -> Stop {
 #[expect(clippy::print_stderr, reason = "standard output is the supervisor's")]
 fn complain(message: &str) {
     eprintln!("{message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernels_failure_does_not_name_a_file_of_mlx() {
+        let message = "[matmul] shapes (2,3) and (4,5). at /x/mlx/c/ops.cpp:2291";
+        assert_eq!(without_places(message), "[matmul] shapes (2,3) and (4,5).");
+        assert_eq!(without_places("meet at noon"), "meet at noon");
+    }
 }
