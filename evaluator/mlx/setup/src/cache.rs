@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::problem;
+use crate::problem::{self, Problem};
 
 /// A folder that holds finished folders.
 #[derive(Debug, Clone)]
@@ -43,7 +43,15 @@ impl Cache {
         if folder.is_dir() {
             return Ok(folder);
         }
-        fs::create_dir_all(&self.root).map_err(|error| explain(error, &self.root))?;
+        fs::create_dir_all(&self.root).map_err(|error| {
+            match explain(error, &self.root).downcast::<Problem>() {
+                Ok(problem) => problem,
+                // Whatever else there is in the way of a folder, another place helps.
+                Err(other) => {
+                    Problem::CacheNotWritable { path: self.root.clone(), reason: format!("{other:#}") }
+                }
+            }
+        })?;
         let lock_path = self.root.join(format!("{name}.lock"));
         let lock = File::create(&lock_path).map_err(|error| explain(error, &lock_path))?;
         lock.lock().with_context(|| format!("can't lock {}", lock_path.display()))?;
@@ -127,6 +135,17 @@ mod tests {
         fs::write(root.path().join("thing.unfinished/old"), "").unwrap();
         let made = cache.folder("thing", |folder| Ok(fs::write(folder.join("new"), "")?)).unwrap();
         assert!(made.join("new").exists() && !made.join("old").exists());
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named_with_a_remedy() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        for place in ["file", "file/below"] {
+            let cache = Cache { root: root.path().join(place) };
+            let error = cache.folder("thing", |_| Ok(())).unwrap_err().to_string();
+            assert!(error.contains(place) && error.contains("set EVOLVE_CACHE"), "{error}");
+        }
     }
 
     #[test]

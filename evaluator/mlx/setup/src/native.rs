@@ -44,11 +44,14 @@ pub(crate) fn prepare(workspace: &Workspace, backend: Backend, cache: &Cache) ->
     let cpu_name = format!("mlx-{version}-cpu-{}", recipe(&workspace.mlx_sys));
     let cpu = cache.folder(&cpu_name, |folder| {
         let python = tools::python(variable)?;
-        let compiler = Compiler::locate(variable, folder)?;
+        let build = folder.join("build");
+        fs::create_dir(&build)?;
+        let compiler = Compiler::locate(variable, &build)?;
         say(&format!("fetching MLX {version} (10 MB)"));
         wheel::unpack(&python, &format!("mlx-cpu=={version}"), Requirements::Skip, folder)?;
         say("building mlx-c (about a minute)");
-        build_mlx_c(&compiler, &workspace.mlx_sys.join("src/mlx-c"), folder)?;
+        build_mlx_c(&compiler, &workspace.mlx_sys.join("src/mlx-c"), folder, &build)?;
+        fs::remove_dir_all(&build)?;
         say("reading its headers");
         bind(&python, &compiler, workspace, cache, folder)?;
         let config = override_table(&workspace.host, &cache.path(&cpu_name));
@@ -89,11 +92,10 @@ fn recipe(mlx_sys: &Path) -> String {
     format!("{:08x}", hash.finalize())
 }
 
-/// Builds `lib/libmlxc.so` in `folder` from mlx-c's sources and the shim.
-fn build_mlx_c(compiler: &Compiler, mlx_c: &Path, folder: &Path) -> Result<()> {
-    let build = folder.join("build");
+/// Builds `lib/libmlxc.so` in `folder` from mlx-c's sources and the shim; `build` is for what comes between.
+fn build_mlx_c(compiler: &Compiler, mlx_c: &Path, folder: &Path, build: &Path) -> Result<()> {
     let include = build.join("include");
-    fs::create_dir_all(&include)?;
+    fs::create_dir(&include)?;
     if !compiler.has_format {
         fs::write(include.join("format"), FORMAT)?;
     }
@@ -147,7 +149,7 @@ fn build_mlx_c(compiler: &Compiler, mlx_c: &Path, folder: &Path) -> Result<()> {
     command.args(["-shared", "-Wl,-soname,libmlxc.so", "-o"]).arg(lib.join("libmlxc.so")).args(&objects);
     command.arg("-L").arg(folder.join("mlx/lib")).arg("-lmlx");
     process::run("linking mlx-c", &mut command, folder)?;
-    Ok(fs::remove_dir_all(&build)?)
+    Ok(())
 }
 
 fn next<Item>(jobs: &Mutex<impl Iterator<Item = Item>>) -> Option<Item> {

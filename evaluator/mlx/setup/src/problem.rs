@@ -55,7 +55,7 @@ impl Problem {
                 whether a mirror set by PIP_INDEX_URL is complete."
             ),
             Self::DiskFull { .. } => {
-                "free some space (MLX for the CPU needs 500 MB, for CUDA 6 GB), or set EVOLVE_CACHE to a folder on \
+                "free some space (MLX for the CPU needs 200 MB, for CUDA 6 GB), or set EVOLVE_CACHE to a folder on \
                 another disk"
                     .into()
             }
@@ -121,7 +121,8 @@ pub(crate) fn from_output(what: &str, output: &str, folder: &Path) -> Problem {
 
 /// The problem behind a failed `pip download`.
 pub(crate) fn from_pip(requirement: &str, output: &str, python: &Path, folder: &Path) -> Problem {
-    const UNREACHABLE: [&str; 7] = [
+    const UNREACHABLE: [&str; 8] = [
+        "connection error:",
         "NewConnectionError",
         "ConnectTimeout",
         "ReadTimeout",
@@ -160,6 +161,9 @@ mod tests {
         let offline = "WARNING: Retrying: NewConnectionError('Temporary failure in name resolution')\n\
             ERROR: No matching distribution found for mlx-cpu==0.32.2";
         assert_eq!(pip(offline), Problem::NoNetwork { wanted: "mlx-cpu==0.32.2".into() });
+        let without_retries = "Could not fetch URL http://mirror/mlx-cpu/: connection error: ... - skipping\n\
+            ERROR: No matching distribution found for mlx-cpu==0.32.2";
+        assert_eq!(pip(without_retries), Problem::NoNetwork { wanted: "mlx-cpu==0.32.2".into() });
         let absent = "ERROR: No matching distribution found for mlx-cpu==0.32.2";
         assert!(matches!(pip(absent), Problem::NoPackage { .. }));
     }

@@ -24,15 +24,8 @@ pub(crate) fn unpack(
 ) -> Result<()> {
     let downloads = folder.join("wheels");
     let mut command = Command::new(python);
-    command.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--only-binary",
-        ":all:",
-    ]);
+    // Only the verbose form says why an index couldn't be read; nobody sees it unless it fails.
+    command.args("-m pip download -vv --disable-pip-version-check --only-binary :all:".split(' '));
     if requirements == Requirements::Skip {
         command.arg("--no-deps");
     }
