@@ -130,7 +130,7 @@ impl fmt::Debug for Seen {
 pub struct Proposal {
     /// [`Proposer::name`].
     pub proposer: &'static str,
-    /// What was done, e.g. `edit`, `full_rewrite`, `crossover`, `rules a + b`, `numbers`.
+    /// What was done, e.g. `edit`, `full_rewrite`, `crossover`, `add-swap + literals`.
     pub operator: String,
     /// The model that answered.
     pub model: Option<String>,

@@ -96,7 +96,8 @@ fn edits_of_a_model_are_applied_evaluated_and_kept_with_prompt_reply_and_price()
     let project = project(&base, 6);
     let output = run(&project, &["run"]);
     assert!(output.status.success(), "{}", common::text(&output.stderr));
-    let rows = project.sql("select prompt, reply, tokens_in, cost, model from proposal where number > 0 order by number");
+    let rows = project
+        .sql("select prompt, reply, tokens_in, cost, model from proposal where number > 0 order by number");
     assert_eq!(rows.len(), 6);
     for row in &rows {
         assert!(row["prompt"].as_str().is_some_and(|prompt| prompt.contains("x = 10")), "{row}");
@@ -112,7 +113,11 @@ fn edits_of_a_model_are_applied_evaluated_and_kept_with_prompt_reply_and_price()
 #[test]
 fn an_edit_that_misses_is_an_outcome_and_its_reason_reaches_a_later_prompt() {
     let (base, seen) = serve(|n| {
-        completion(if n == 0 { "<<<<<<< SEARCH\nno such line\n=======\nz\n>>>>>>> REPLACE" } else { "nothing useful" })
+        completion(if n == 0 {
+            "<<<<<<< SEARCH\nno such line\n=======\nz\n>>>>>>> REPLACE"
+        } else {
+            "nothing useful"
+        })
     });
     let project = project(&base, 10);
     // One at a time: the first request is proposal 1's.
@@ -122,13 +127,20 @@ fn an_edit_that_misses_is_an_outcome_and_its_reason_reaches_a_later_prompt() {
     let first = project.sql("select kind from outcome where number = 1");
     assert_eq!(first[0]["kind"], "patch");
     let seen = seen.lock().expect("the log");
-    assert!(seen.iter().skip(1).any(|request| request.body.contains("no such line")), "the failure is never told");
+    assert!(
+        seen.iter().skip(1).any(|request| request.body.contains("no such line")),
+        "the failure is never told"
+    );
 }
 
 #[test]
 fn the_key_goes_to_the_endpoint_and_nowhere_else() {
     let (base, seen) = serve(|n| {
-        if n == 2 { (500, format!("{{\"error\": {{\"message\": \"echo Bearer {KEY}\"}}}}")) } else { completion(&edit(n + 1)) }
+        if n == 2 {
+            (500, format!("{{\"error\": {{\"message\": \"echo Bearer {KEY}\"}}}}"))
+        } else {
+            completion(&edit(n + 1))
+        }
     });
     let project = project(&base, 5);
     // The command leaves its whole environment as an artifact.
@@ -137,7 +149,9 @@ fn the_key_goes_to_the_endpoint_and_nowhere_else() {
     project.write("problem/problem.yaml", &yaml.replace("[awk, -f, evaluate.awk]", "[sh, evaluate.sh]"));
     let output = run(&project, &["run", "-vv"]);
     assert!(output.status.success(), "{}", common::text(&output.stderr));
-    assert!(seen.lock().expect("the log").iter().all(|request| request.authorization == format!("Bearer {KEY}")));
+    assert!(
+        seen.lock().expect("the log").iter().all(|request| request.authorization == format!("Bearer {KEY}"))
+    );
     for (place, bytes) in [("standard output", output.stdout), ("standard error", output.stderr)] {
         assert!(!common::text(&bytes).contains(KEY), "the key is on {place}");
     }
@@ -152,7 +166,11 @@ fn the_key_goes_to_the_endpoint_and_nowhere_else() {
                 continue;
             }
             let bytes = std::fs::read(entry.path()).expect("a file");
-            assert!(!bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes()), "the key is in {:?}", entry.path());
+            assert!(
+                !bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes()),
+                "the key is in {:?}",
+                entry.path()
+            );
             looked_at += 1;
         }
     }

@@ -1,5 +1,7 @@
 //! Whole prompts, word for word.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Replies of all sorts, and what becomes of the parent.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
 use orchestrator::patch::{Form, PatchError, apply};
 use proptest::prelude::*;
 use search::{Language, Outcome};

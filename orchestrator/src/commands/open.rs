@@ -127,7 +127,8 @@ pub(super) fn proposer(config: &Config) -> Result<Arc<dyn Proposer>, Failure> {
         (ProposerChoice::Replay(file), _) => Arc::new(ReplayProposer::open(file).map_err(failed)?),
         _ => {
             let rules = config.problem.folder.join("rules");
-            Arc::new(RewriteProposer::new(rules.is_dir().then_some(rules.as_path())).map_err(failed)?)
+            let proposer = RewriteProposer::new(rules.is_dir().then_some(rules.as_path())).map_err(failed)?;
+            Arc::new(proposer.with_seed(config.random_seed))
         }
     })
 }

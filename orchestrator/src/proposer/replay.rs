@@ -108,3 +108,63 @@ impl Proposer for ReplayProposer {
         async move { self.replay(&request) }.boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use search::{Language, ProgramId};
+
+    use super::*;
+    use crate::proposer::{Exhibit, ProblemText, Seen};
+
+    const PARENT: &str = "// EVOLVE-BLOCK-START\nold\n// EVOLVE-BLOCK-END\n";
+
+    fn request(number: u64) -> Request {
+        Request {
+            number: ProgramId(number),
+            seed: 0,
+            language: Language::Rust,
+            problem: Arc::new(ProblemText::default()),
+            parent: Exhibit::new(ProgramId::INITIAL, PARENT, None),
+            inspirations: vec![],
+            failures: vec![],
+            seen: Seen::nothing(),
+        }
+    }
+
+    fn open(text: &str) -> Result<ReplayProposer, ProposerError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        ReplayProposer::open(file.path())
+    }
+
+    #[tokio::test]
+    async fn replies_come_by_number_or_else_in_the_order_of_the_file() {
+        let file = r#"{"reply": "```rust\nfirst\n```"}
+{"reply": "```rust\nsecond\n```", "model": "m", "tokens_in": 5, "cost": 0.5}
+
+{"reply": "<<<<<<< SEARCH\nold\n=======\nthird\n>>>>>>> REPLACE", "number": 1}
+"#;
+        let proposer = open(file).unwrap();
+        let mut changes = Vec::new();
+        for number in 1..=3 {
+            changes.push(proposer.propose(request(number)).await.unwrap());
+        }
+        assert_eq!(changes[0].change, Ok(PARENT.replace("old", "third")));
+        assert_eq!(changes[1].change, Ok(PARENT.replace("old", "second")));
+        assert_eq!(
+            (changes[1].model.as_deref(), changes[1].tokens_in, changes[1].cost),
+            (Some("m"), Some(5), Some(0.5))
+        );
+        assert!(matches!(changes[2].change, Err(Outcome::NoProposal { .. })));
+        assert!(changes.iter().all(|proposal| proposal.prompt.is_some()));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let error = open("{\"reply\": \"x\"}\n{\"rply\": 1}\n").map(|_| ()).unwrap_err();
+        assert!(error.what.contains("line 2") && error.what.contains("rply"), "{error}");
+        assert!(ReplayProposer::open(Path::new("/nonexistent.jsonl")).is_err());
+    }
+}

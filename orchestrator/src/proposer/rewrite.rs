@@ -1,22 +1,25 @@
-//! The embedded proposer: rewrite rules, number changes and exchange of items between programs.
+//! The embedded proposer: rewrite rules, changes of literals and exchange of items between programs.
 //!
-//! It recombines what its rules know and invents nothing. Every move that is possible on a program has the
-//! same chance: nothing in here, nor in the rules, says which of them do good.
+//! It recombines what its rules know and invents nothing. All kinds of moves take turns in an order that the
+//! run's seed shuffles, and every place that a move fits has the same chance: nothing in here, nor in the
+//! rules, says which of them do good.
 
+use std::ops::Range;
 use std::path::Path;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use search::{Language, Outcome};
 
-use super::{Exhibit, Proposal, Proposer, ProposerError, Request};
+use super::{Proposal, Proposer, ProposerError, Request};
 
 mod items;
-mod numbers;
+mod literals;
 mod rules;
+mod tidy;
 mod tree;
 
 use rules::Rules;
@@ -25,32 +28,60 @@ use tree::Parsed;
 
 /// Draws until something new comes out; a program has far fewer neighbours than this.
 const DRAWS: usize = 256;
-/// Most moves in one proposal.
+/// Most moves in one proposal; each further one is made with a chance of a half.
 const MOVES: usize = 3;
+
+const CROSSOVER: &str = "crossover";
+const LITERALS: &str = "literals";
 
 /// Proposes by rewriting.
 pub struct RewriteProposer {
     rules: Rules,
+    seed: u64,
 }
 
 /// A replacement of a part of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Edit {
     /// Bytes of the source.
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     text: String,
 }
 
-impl Edit {
-    fn apply(&self, source: &str) -> Option<String> {
-        Some([source.get(..self.range.start)?, &self.text, source.get(self.range.end..)?].concat())
+/// Replacements that belong together, in the order of the source and apart from each other.
+type Change = Vec<Edit>;
+
+fn apply(change: &Change, source: &str) -> Option<String> {
+    let mut changed = String::with_capacity(source.len());
+    let mut at = 0;
+    for Edit { range, text } in change {
+        let whole = if text.is_empty() { whole_lines(source, range) } else { range.clone() };
+        changed.push_str(source.get(at..whole.start)?);
+        changed.push_str(text);
+        at = whole.end;
     }
+    changed.push_str(source.get(at..)?);
+    Some(changed)
+}
+
+/// The range with the rest of its lines, if nothing but spaces is on them: what is deleted leaves no gap.
+fn whole_lines(source: &str, range: &Range<usize>) -> Range<usize> {
+    let start = source[..range.start].trim_end_matches([' ', '\t']).len();
+    let rest = source[range.end..].trim_start_matches([' ', '\t']);
+    let begins = start == 0 || source[..start].ends_with('\n');
+    if begins && rest.starts_with('\n') { start..source.len() - rest.len() + 1 } else { range.clone() }
 }
 
 impl RewriteProposer {
     /// The built-in rules and those of the problem, `*.yml` files in `rules_dir`.
     pub fn new(rules_dir: Option<&Path>) -> Result<Self, ProposerError> {
-        Ok(Self { rules: Rules::load(rules_dir)? })
+        Ok(Self { rules: Rules::load(rules_dir)?, seed: 0 })
+    }
+
+    /// The run's seed: it shuffles the order in which the kinds of moves take turns.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Draws proposals until one is neither the parent nor seen before.
@@ -61,60 +92,72 @@ impl RewriteProposer {
             let outcome = Outcome::Patch { reason: format!("program {}: {error}", request.parent.id) };
             return Proposal::offline(self.name(), "none", Err(outcome));
         }
-        for _ in 0..DRAWS {
-            let moves = rng.random_range(1..=MOVES);
-            let mut source = parent.to_owned();
-            let mut operator = Vec::new();
-            for _ in 0..moves {
-                let Some((name, next)) =
-                    self.step(&source, request.language, &request.inspirations, &mut rng)
-                else {
-                    break;
-                };
-                source = next;
-                operator.push(name);
-            }
+        let inspirations = request.inspirations.iter();
+        let others: Vec<Parsed<'_>> =
+            inspirations.filter_map(|exhibit| Parsed::new(&exhibit.source, request.language)).collect();
+        for draw in 0..DRAWS {
+            let turn = (request.number.0 as usize).wrapping_add(draw);
+            let Some((operator, source)) = self.draw(request, &others, turn, &mut rng) else { continue };
             if source != parent && !request.seen.contains(&source) {
-                return Proposal::offline(self.name(), operator.join(" + "), Ok(source));
+                return Proposal::offline(self.name(), operator, Ok(source));
             }
         }
         Proposal::offline(self.name(), "none", Err(Outcome::NoChange))
     }
 
-    /// One move: each kind that is possible here has the same chance, and within it each place.
-    fn step(
+    /// One to three moves in a row: the first takes its turn, those after it are drawn.
+    fn draw(
         &self,
-        source: &str,
-        language: Language,
-        inspirations: &[Exhibit],
+        request: &Request,
+        others: &[Parsed<'_>],
+        turn: usize,
         rng: &mut ChaCha8Rng,
     ) -> Option<(String, String)> {
-        let moves = self.moves(source, language, inspirations);
-        let (name, places) = moves.choose(rng)?;
-        let edit = match places {
-            Places::Edits(edits) => edits.choose(rng)?.clone(),
-            Places::Numbers(numbers) => numbers.choose(rng)?.vary(rng),
-        };
-        let changed = edit.apply(source)?;
-        // A rewrite that breaks the syntax or the frame would only waste an evaluation.
-        let sound = !tree::is_broken(&changed, language) || tree::is_broken(source, language);
-        let framed = tree::same_frame(source, &changed);
-        (sound && framed).then(|| (name.clone(), changed))
+        let mut source = request.parent.source.to_string();
+        let mut operators = Vec::new();
+        let further = (1..MOVES).take_while(|_| rng.random_bool(1.0 / 3.0)).count();
+        for number in 0..=further {
+            let moves = self.moves(&source, request.language, others);
+            let chosen = match number {
+                0 => moves.get(turn % moves.len().max(1)),
+                _ => moves.choose(rng),
+            };
+            let Some((name, places)) = chosen else { break };
+            source = places.rewrite(&source, request.language, rng)?;
+            operators.push(name.clone());
+        }
+        (!operators.is_empty()).then(|| (operators.join(" + "), source))
     }
 
-    fn moves(&self, source: &str, language: Language, inspirations: &[Exhibit]) -> Vec<(String, Places)> {
+    /// Every program that one use of a rule makes of this one, with the rule's name; for looking at rules.
+    pub fn neighbours(&self, source: &str, language: Language) -> Vec<(String, String)> {
         let Some(parsed) = Parsed::new(source, language) else { return Vec::new() };
+        let nodes = parsed.nodes();
+        let changes = self.rules.of(language).flat_map(|rule| {
+            rule.changes(&nodes, &parsed).into_iter().map(|change| (rule.name().to_owned(), change))
+        });
+        changes
+            .filter_map(|(name, change)| {
+                let rewritten = apply(&change, source)?;
+                Some((name, tidy::drop_unused(source, rewritten, language)))
+            })
+            .collect()
+    }
+
+    /// What can be done to a program, each kind with its places, in the order that the run's seed makes;
+    /// kinds without a place are left out.
+    fn moves(&self, source: &str, language: Language, others: &[Parsed<'_>]) -> Vec<(String, Places)> {
+        let Some(parsed) = Parsed::new(source, language) else { return Vec::new() };
+        let nodes = parsed.nodes();
         let mut moves: Vec<(String, Places)> = self
             .rules
             .of(language)
-            .map(|rule| (rule.name().to_owned(), Places::Edits(rule.edits(&parsed))))
+            .map(|rule| (rule.name().to_owned(), Places::Changes(rule.changes(&nodes, &parsed))))
             .collect();
-        let others = inspirations.iter().filter_map(|exhibit| Parsed::new(&exhibit.source, language));
-        moves.push((
-            "crossover".to_owned(),
-            Places::Edits(items::exchanges(&parsed, &others.collect::<Vec<_>>())),
-        ));
-        moves.push(("numbers".to_owned(), Places::Numbers(numbers::find(&parsed))));
+        moves.push((CROSSOVER.to_owned(), Places::Changes(items::exchanges(&nodes, &parsed, others))));
+        moves.push((LITERALS.to_owned(), Places::Literals(literals::find(&nodes, &parsed))));
+        // Shuffled before any is left out: the order is the same for all programs.
+        moves.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
         moves.retain(|(_, places)| !places.is_empty());
         moves
     }
@@ -122,15 +165,27 @@ impl RewriteProposer {
 
 /// Where a move can be made.
 enum Places {
-    Edits(Vec<Edit>),
-    Numbers(Vec<numbers::Number>),
+    Changes(Vec<Change>),
+    Literals(Vec<literals::Literal>),
 }
 
 impl Places {
+    /// The program with one of them done, each with the same chance; none if that breaks its syntax or frame,
+    /// which would only waste an evaluation.
+    fn rewrite(&self, source: &str, language: Language, rng: &mut ChaCha8Rng) -> Option<String> {
+        let change = match self {
+            Self::Changes(changes) => changes.choose(rng)?.clone(),
+            Self::Literals(literals) => vec![literals.choose(rng)?.vary(rng)],
+        };
+        let changed = tidy::drop_unused(source, apply(&change, source)?, language);
+        let sound = !tree::is_broken(&changed, language) || tree::is_broken(source, language);
+        (sound && tree::same_frame(source, &changed)).then_some(changed)
+    }
+
     fn is_empty(&self) -> bool {
         match self {
-            Self::Edits(edits) => edits.is_empty(),
-            Self::Numbers(numbers) => numbers.is_empty(),
+            Self::Changes(changes) => changes.is_empty(),
+            Self::Literals(literals) => literals.is_empty(),
         }
     }
 }

@@ -5,38 +5,37 @@ use std::ops::Range;
 
 use search::Language;
 
-use super::Edit;
-use super::tree::{Parsed, TreeNode};
+use super::tree::{Kinded, Parsed, TreeNode};
+use super::{Change, Edit};
 
 /// Every exchange that changes something: same kind, same name, same place in the nesting, other text.
-pub(super) fn exchanges(parsed: &Parsed<'_>, others: &[Parsed<'_>]) -> Vec<Edit> {
-    let own = items(parsed);
-    let mut edits = Vec::new();
+pub(super) fn exchanges(nodes: &[Kinded<'_>], parsed: &Parsed<'_>, others: &[Parsed<'_>]) -> Vec<Change> {
+    let own = items(nodes, parsed.language);
+    let mut changes = Vec::new();
     for other in others {
-        let theirs: BTreeMap<String, Range<usize>> = items(other).into_iter().rev().collect();
+        let theirs: BTreeMap<String, Range<usize>> =
+            items(&other.nodes(), other.language).into_iter().rev().collect();
         for (key, range) in &own {
             let Some(text) = theirs.get(key).and_then(|range| other.source.get(range.clone())) else {
                 continue;
             };
             let Some(old) = parsed.source.get(range.clone()) else { continue };
-            let edit = Edit { range: range.clone(), text: text.to_owned() };
-            if !text.split_whitespace().eq(old.split_whitespace()) && !edits.contains(&edit) {
-                edits.push(edit);
+            let change = vec![Edit { range: range.clone(), text: text.to_owned() }];
+            if !text.split_whitespace().eq(old.split_whitespace()) && !changes.contains(&change) {
+                changes.push(change);
             }
         }
     }
-    edits
+    changes
 }
 
 /// Named items with their keys, such as `impl Kernel for K / fn forward / let y`.
-fn items(parsed: &Parsed<'_>) -> Vec<(String, Range<usize>)> {
-    parsed
-        .nodes()
+fn items(nodes: &[Kinded<'_>], language: Language) -> Vec<(String, Range<usize>)> {
+    nodes
         .iter()
-        .filter_map(|node| {
-            let own = name(node, parsed.language)?;
-            let mut path: Vec<String> =
-                node.ancestors().filter_map(|outer| name(&outer, parsed.language)).collect();
+        .filter_map(|(_, node)| {
+            let own = name(node, language)?;
+            let mut path: Vec<String> = node.ancestors().filter_map(|outer| name(&outer, language)).collect();
             path.reverse();
             path.push(own);
             Some((path.join(" / "), node.range()))

@@ -4,23 +4,30 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ast_grep_config::{GlobalRules, RuleConfig, from_yaml_string};
+use ast_grep_core::Matcher;
+use ast_grep_core::matcher::MatcherExt;
 use ast_grep_language::SupportLang;
 use include_dir::{Dir, include_dir};
 use search::Language;
 use serde::Deserialize;
 
-use super::Edit;
-use super::tree::{Parsed, grammar};
+use super::tree::{Kinded, Parsed, grammar};
+use super::{Change, Edit};
 use crate::proposer::ProposerError;
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../prompts/rules");
 
-/// All rules by name.
-pub(super) struct Rules(BTreeMap<String, Rule>);
+/// All rules by language and name.
+pub(super) struct Rules(RuleMap);
 
-/// One rule.
+type RuleMap = BTreeMap<(String, String), Rule>;
+
+/// One rule: a file. Several documents in it are parts that go together, as when a field changes its type
+/// and every use of it must follow.
 pub(super) struct Rule {
-    config: RuleConfig<SupportLang>,
+    name: String,
+    language: SupportLang,
+    parts: Vec<RuleConfig<SupportLang>>,
 }
 
 /// What must be known of a rule before it may be parsed: a grammar that isn't built in would end the program.
@@ -65,7 +72,7 @@ impl Rules {
     /// Those of a language, by name.
     pub(super) fn of(&self, language: Language) -> impl Iterator<Item = &Rule> {
         let grammar = grammar(language);
-        self.0.values().filter(move |rule| Some(rule.config.language) == grammar)
+        self.0.values().filter(move |rule| Some(rule.language) == grammar)
     }
 }
 
@@ -79,7 +86,7 @@ fn embedded<'a>(folder: &'a Dir<'a>) -> Vec<&'a include_dir::File<'a>> {
     folder.files().filter(|file| file.path().extension().is_some_and(|e| e == "yml")).chain(below).collect()
 }
 
-fn add(rules: &mut BTreeMap<String, Rule>, file: &str, text: &str) -> Result<(), ProposerError> {
+fn add(rules: &mut RuleMap, file: &str, text: &str) -> Result<(), ProposerError> {
     let wrong = |what: String| {
         ProposerError::setup(
             format!("{file}: {what}"),
@@ -97,11 +104,16 @@ fn add(rules: &mut BTreeMap<String, Rule>, file: &str, text: &str) -> Result<(),
     }
     let configs = from_yaml_string::<SupportLang>(text, &GlobalRules::default())
         .map_err(|error| wrong(causes(&error)))?;
-    for config in configs {
-        let id = config.id.clone();
-        if rules.insert(id.clone(), Rule { config }).is_some() {
-            return Err(wrong(format!("there is another rule with the id `{id}`")));
-        }
+    let Some(first) = configs.first() else { return Err(wrong("it holds no rule".to_owned())) };
+    let (name, language) = (first.id.clone(), first.language);
+    if configs.iter().any(|part| part.id != name || part.language != language) {
+        return Err(wrong("the parts of a rule must have the same `id` and `language`".to_owned()));
+    }
+    if rules
+        .insert((language.to_string(), name.clone()), Rule { name: name.clone(), language, parts: configs })
+        .is_some()
+    {
+        return Err(wrong(format!("there is another rule with the id `{name}`")));
     }
     Ok(())
 }
@@ -119,26 +131,45 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 impl Rule {
     pub(super) fn name(&self) -> &str {
-        &self.config.id
+        &self.name
     }
 
-    /// What it would do at each place, in the order of the source; only within blocks, and only real changes.
-    pub(super) fn edits(&self, parsed: &Parsed<'_>) -> Vec<Edit> {
-        let Some(tree) = &parsed.tree else { return Vec::new() };
-        let root = tree.root();
-        let mut edits = Vec::new();
-        for found in root.find_all(&self.config.matcher) {
-            for fixer in &self.config.fixer {
-                let edit = found.make_edit(&self.config.matcher, fixer);
-                let range = edit.position..edit.position + edit.deleted_length;
-                let Ok(text) = String::from_utf8(edit.inserted_text) else { continue };
-                if parsed.may_change(&range)
-                    && parsed.source.get(range.clone()).is_some_and(|old| old != text)
-                {
-                    edits.push(Edit { range, text });
-                }
+    /// What it would do, each way once: a rule of one part at any one of its places; a rule of several parts
+    /// at all places of all parts together. Only within blocks, and only real changes. `nodes` are those of `parsed`.
+    pub(super) fn changes(&self, nodes: &[Kinded<'_>], parsed: &Parsed<'_>) -> Vec<Change> {
+        let mut parts = Vec::new();
+        for part in &self.parts {
+            match edits(part, nodes, parsed) {
+                edits if edits.is_empty() => return Vec::new(),
+                edits => parts.push(edits),
             }
         }
-        edits
+        if let [edits] = &mut parts[..] {
+            return std::mem::take(edits).into_iter().map(|edit| vec![edit]).collect();
+        }
+        let mut change: Change = parts.concat();
+        change.sort_by_key(|edit| (edit.range.start, edit.range.end));
+        // Where one place lies within another, both can't be done.
+        let apart = change.windows(2).all(|pair| pair[0].range.end <= pair[1].range.start);
+        if apart { vec![change] } else { Vec::new() }
     }
+}
+
+/// What one part would do at each place, in the order of the source.
+fn edits(part: &RuleConfig<SupportLang>, nodes: &[Kinded<'_>], parsed: &Parsed<'_>) -> Vec<Edit> {
+    let kinds = part.matcher.potential_kinds();
+    let candidates =
+        nodes.iter().filter(|(kind, _)| kinds.as_ref().is_none_or(|kinds| kinds.contains(*kind)));
+    let mut edits = Vec::new();
+    for found in candidates.filter_map(|(_, node)| part.matcher.match_node(node.clone())) {
+        for fixer in &part.fixer {
+            let edit = found.make_edit(&part.matcher, fixer);
+            let range = edit.position..edit.position + edit.deleted_length;
+            let Ok(text) = String::from_utf8(edit.inserted_text) else { continue };
+            if parsed.may_change(&range) && parsed.source.get(range.clone()).is_some_and(|old| old != text) {
+                edits.push(Edit { range, text });
+            }
+        }
+    }
+    edits
 }

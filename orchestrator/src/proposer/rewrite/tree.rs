@@ -11,6 +11,9 @@ use search::Language;
 pub(super) type Tree = AstGrep<StrDoc<SupportLang>>;
 pub(super) type TreeNode<'t> = Node<'t, StrDoc<SupportLang>>;
 
+/// A node and the number of its kind.
+pub(super) type Kinded<'t> = (usize, TreeNode<'t>);
+
 /// A program with its blocks; the tree is missing for languages without a grammar here.
 pub(super) struct Parsed<'s> {
     pub(super) source: &'s str,
@@ -39,11 +42,13 @@ impl<'s> Parsed<'s> {
         self.blocks.iter().any(|block| block.start <= range.start && range.end <= block.end)
     }
 
-    /// The nodes that may change, parents before children.
-    pub(super) fn nodes(&self) -> Vec<TreeNode<'_>> {
+    /// The nodes that may change, parents before children, each with its kind: asking the tree for it once for
+    /// every rule would take most of the time.
+    pub(super) fn nodes(&self) -> Vec<Kinded<'_>> {
         let Some(tree) = &self.tree else { return Vec::new() };
         let root = tree.root();
-        root.dfs().filter(|node| self.may_change(&node.range())).collect()
+        let nodes = root.dfs().filter(|node| self.may_change(&node.range()));
+        nodes.map(|node| (node.kind_id().into(), node)).collect()
     }
 
     /// The text of the blocks.
@@ -62,10 +67,7 @@ pub(super) fn grammar(language: Language) -> Option<SupportLang> {
 
 /// Whether the parser had to guess.
 pub(super) fn is_broken(source: &str, language: Language) -> bool {
-    grammar(language).is_some_and(|grammar| {
-        let tree = grammar.ast_grep(source);
-        tree.root().dfs().any(|node| node.is_error() || node.is_missing())
-    })
+    grammar(language).is_some_and(|grammar| grammar.ast_grep(source).root().get_inner_node().has_error())
 }
 
 /// Whether two programs differ in their blocks only.

@@ -1,4 +1,4 @@
-//! Changes numbers: works for any language, since numbers look much the same in all of them.
+//! Changes numbers and truth values; numbers in any language, since they look much the same in all of them.
 
 use std::ops::Range;
 
@@ -7,11 +7,11 @@ use rand_chacha::ChaCha8Rng;
 use search::Language;
 
 use super::Edit;
-use super::tree::Parsed;
+use super::tree::{Kinded, Parsed};
 
-/// A decimal literal.
+/// A decimal number, or a truth value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Number {
+pub(super) struct Literal {
     range: Range<usize>,
     value: Value,
     /// `_f32`, `u8` and the like.
@@ -22,27 +22,37 @@ pub(super) struct Number {
 enum Value {
     Integer(u64),
     Float(f64),
+    /// The other word.
+    Boolean(&'static str),
 }
 
+/// Rust's and Python's.
+const BOOLEANS: [(&str, &str); 4] =
+    [("true", "false"), ("false", "true"), ("True", "False"), ("False", "True")];
+
 /// The literals that may change, in the order of the source.
-pub(super) fn find(parsed: &Parsed<'_>) -> Vec<Number> {
+pub(super) fn find(nodes: &[Kinded<'_>], parsed: &Parsed<'_>) -> Vec<Literal> {
     let literal = |range: Range<usize>| {
         let text = parsed.source.get(range.clone())?;
         let (value, suffix) = read(text)?;
-        Some(Number { range, value, suffix })
+        Some(Literal { range, value, suffix })
     };
     if parsed.language == Language::Other {
         return parsed.blocks().flat_map(|block| scan(parsed.source, block)).filter_map(literal).collect();
     }
-    let is_number = |kind: &str| matches!(kind, "integer_literal" | "float_literal" | "integer" | "float");
-    parsed
-        .nodes()
+    let is_literal = |kind: &str| {
+        matches!(
+            kind,
+            "integer_literal" | "float_literal" | "boolean_literal" | "integer" | "float" | "true" | "false"
+        )
+    };
+    nodes
         .iter()
         // `pair.0` names a field.
-        .filter(|node| {
-            is_number(&node.kind()) && node.parent().is_none_or(|outer| outer.kind() != "field_expression")
+        .filter(|(_, node)| {
+            is_literal(&node.kind()) && node.parent().is_none_or(|outer| outer.kind() != "field_expression")
         })
-        .filter_map(|node| literal(node.range()))
+        .filter_map(|(_, node)| literal(node.range()))
         .collect()
 }
 
@@ -77,6 +87,9 @@ fn scan(source: &str, block: Range<usize>) -> Vec<Range<usize>> {
 
 /// A literal's value and suffix; none for hexadecimal and the like.
 fn read(text: &str) -> Option<(Value, String)> {
+    if let Some((_, other)) = BOOLEANS.iter().find(|(word, _)| *word == text) {
+        return Some((Value::Boolean(other), String::new()));
+    }
     let end = text
         .char_indices()
         .find(|(at, c)| {
@@ -103,12 +116,13 @@ fn read(text: &str) -> Option<(Value, String)> {
     Some((value, suffix))
 }
 
-impl Number {
-    /// Another number in its place.
+impl Literal {
+    /// Another value in its place.
     pub(super) fn vary(&self, rng: &mut ChaCha8Rng) -> Edit {
         let text = match self.value {
             Value::Integer(value) => vary_integer(value, rng).to_string(),
             Value::Float(value) => float_text(vary_float(value, rng)),
+            Value::Boolean(other) => other.to_owned(),
         };
         Edit { range: self.range.clone(), text: format!("{text}{}", self.suffix) }
     }
@@ -180,9 +194,9 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for text in ["0", "1", "7u8", "0.0", "1.0f32", "1e-5", "3.25", "18446744073709551615", "1e300"] {
             let (value, suffix) = read(text).unwrap();
-            let number = Number { range: 0..text.len(), value, suffix: suffix.clone() };
+            let literal = Literal { range: 0..text.len(), value, suffix: suffix.clone() };
             for _ in 0..200 {
-                let varied = number.vary(&mut rng).text;
+                let varied = literal.vary(&mut rng).text;
                 let (new, new_suffix) = read(&varied).unwrap_or_else(|| panic!("{text} became {varied}"));
                 assert_eq!(new_suffix, suffix);
                 assert_eq!(
@@ -199,7 +213,8 @@ mod tests {
     fn numbers_of_unknown_languages_are_found_by_their_looks() {
         let source = "-- EVOLVE-BLOCK-START\nx1 = 12 + 3.5*y2(0x1f) - v.0 1..2\n-- EVOLVE-BLOCK-END\nz = 9\n";
         let parsed = Parsed::new(source, Language::Other).unwrap();
-        let found: Vec<&str> = find(&parsed).iter().map(|number| &source[number.range.clone()]).collect();
+        let found: Vec<&str> =
+            find(&[], &parsed).iter().map(|literal| &source[literal.range.clone()]).collect();
         assert_eq!(found, ["12", "3.5", "1"]);
     }
 }
