@@ -2,7 +2,7 @@
 """MLX-LM's training tokens per second, and this trainer's beside it.
 
     python mlx_lm_tokens.py DIR                          # MLX-LM alone: one JSON object
-    python mlx_lm_tokens.py DIR --against tokens [-n 5]  # both in turn, fresh processes; prints the ratio
+    python mlx_lm_tokens.py DIR --against tokens [-n 6]  # both in turn, fresh processes; prints the ratios
 
 DIR is made by the trainer's `tokens make DIR`; `tokens` is the path of that program. Run it with a Python that has
 mlx-lm of the MLX version that the trainer is built with. MLX-LM's step is compiled, as its own trainer does it;
@@ -67,9 +67,14 @@ def train(folder, compiled):
     }
 
 
-def side_by_side(folder, tokens, rounds, direct):
+def side_by_side(folder, tokens, rounds):
     ours = [str(tokens), "run", str(folder)]
-    theirs = [sys.executable, __file__, str(folder)] + (["--direct"] if direct else [])
+    theirs = [sys.executable, __file__, str(folder)]
+    contenders = {
+        "MLX-LM, compiled step (its trainer's way)": theirs,
+        "trainer, compiled step": [*ours, "--compiled"],
+        "trainer, direct (as in trials)": ours,
+    }
 
     def measure(command):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -77,30 +82,36 @@ def side_by_side(folder, tokens, rounds, direct):
             sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
         return json.loads(done.stdout)
 
-    pairs = []
+    results = {name: [] for name in contenders}
     for index in range(rounds):
         # Who goes first changes, so that a machine that speeds up or slows down favours nobody.
-        first, second = (ours, theirs) if index % 2 == 0 else (theirs, ours)
-        results = [measure(first), measure(second)]
-        pairs.append(tuple(results if index % 2 == 0 else reversed(results)))
-    ratios = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in pairs]
-    median = lambda side: statistics.median(pair[side]["tokens_per_second"] for pair in pairs)
-    a, b = pairs[-1]
-    print(f"trainer {median(0):.1f} tokens/s, MLX-LM {median(1):.1f} tokens/s (medians of {rounds} runs each, in turn)")
-    print(f"ratio {statistics.median(ratios):.3f} (of each round: {', '.join(f'{ratio:.3f}' for ratio in ratios)}); goal: at least 1.0")
-    print(f"same work: last loss {a['last_loss']:.6f} and {b['last_loss']:.6f}, {a['tokens']} and {b['tokens']} tokens")
-    print(f"allocator peak {a['peak_memory_bytes'] / 1e6:.1f} and {b['peak_memory_bytes'] / 1e6:.1f} MB")
+        names = list(contenders)
+        for name in names[index % 3 :] + names[: index % 3]:
+            results[name].append(measure(contenders[name]))
+    reference, *others = contenders
+    speeds = {name: [result["tokens_per_second"] for result in of] for name, of in results.items()}
+    print(f"{rounds} rounds, fresh processes in turn; medians:")
+    for name in contenders:
+        last = results[name][-1]
+        print(
+            f"  {name}: {statistics.median(speeds[name]):.0f} tokens/s, allocator peak "
+            f"{last['peak_memory_bytes'] / 1e6:.1f} MB, last loss {last['last_loss']:.6f}"
+        )
+    for name in others:
+        ratios = [mine / its for mine, its in zip(speeds[name], speeds[reference])]
+        each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"  {name} / MLX-LM: {statistics.median(ratios):.3f} (each round: {each}); goal: at least 1.0")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--against", type=Path, metavar="TOKENS", help="the trainer's `tokens` program")
-    parser.add_argument("-n", "--rounds", type=int, default=5)
+    parser.add_argument("-n", "--rounds", type=int, default=6)
     parser.add_argument("--direct", action="store_true", help="don't compile MLX-LM's step")
     arguments = parser.parse_args()
     if arguments.against:
-        side_by_side(arguments.folder, arguments.against, arguments.rounds, arguments.direct)
+        side_by_side(arguments.folder, arguments.against, arguments.rounds)
     else:
         print(json.dumps(train(arguments.folder, not arguments.direct)))
 

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result as MlxResult};
 use mlx_rs::ops::indexing::{Ellipsis, TryIndexOp};
 use mlx_rs::transforms::compile::compile;
 use mlx_rs::transforms::{eval, value_and_grad_with_argnums};
+use mlx_rs::{Array, ops};
 use trial_protocol::Optimizer;
 
 use crate::error::{Error, Result};
@@ -29,21 +29,17 @@ pub struct Batch {
 pub struct State {
     /// `lora_a` and `lora_b` of each adapted layer in turn.
     pub adapters: Vec<Array>,
-    /// One per adapter array.
-    pub moments: Vec<Moments>,
+    /// Of all adapters end to end: one update of a long array costs a fraction of many updates of short ones.
+    pub moments: Moments,
 }
 
 impl State {
     /// A fresh optimizer for `adapters`, all evaluated.
     pub fn new(adapters: Vec<Array>) -> Result<Self> {
-        let moments = adapters.iter().map(Moments::new).collect::<MlxResult<Vec<_>>>()?;
+        let moments = Moments::new(&join(&adapters)?)?;
         let state = Self { adapters, moments };
-        eval(state.arrays())?;
+        eval(state.adapters.iter().chain([&state.moments.m, &state.moments.v]))?;
         Ok(state)
-    }
-
-    fn arrays(&self) -> impl Iterator<Item = &Array> {
-        self.adapters.iter().chain(self.moments.iter().flat_map(|moments| [&moments.m, &moments.v]))
     }
 }
 
@@ -72,7 +68,7 @@ type ArraysToArrays = Box<dyn FnMut(&[Array]) -> MlxResult<Vec<Array>>>;
 pub struct Step {
     model: Rc<Qwen2>,
     log: Rc<KernelLog>,
-    /// (adapters, m, v, tokens, lengths, rate) to (loss, tokens, adapters, m, v).
+    /// (adapters, m, v, tokens, lengths, rate) to (loss, tokens, m, v, adapters).
     run: ArraysToArrays,
     rate: Array,
     parameters: usize,
@@ -90,28 +86,18 @@ impl Step {
     ) -> Self {
         let mut gradients = gradient_function(Rc::clone(&model), Rc::clone(&log), parameters);
         let whole = move |inputs: &[Array]| -> MlxResult<Vec<Array>> {
-            let (state, rest) = inputs.split_at(3 * parameters);
-            let [tokens, lengths, rate] = rest else {
-                return Err(Exception::custom("a step takes three arrays"));
+            let (adapters, rest) = inputs.split_at(parameters);
+            let [m, v, tokens, lengths, rate] = rest else {
+                return Err(Exception::custom("a step takes five arrays besides the adapters"));
             };
-            let mut arguments = state[..parameters].to_vec();
+            let mut arguments = adapters.to_vec();
             arguments.extend([tokens.clone(), lengths.clone()]);
-            let (values, gradients) = gradients(&arguments)?;
+            let (mut outputs, gradients) = gradients(&arguments)?;
             drop(arguments);
-            let mut outputs = values;
-            let mut moments = (Vec::new(), Vec::new());
-            for (index, gradient) in gradients.iter().enumerate() {
-                let before = Moments {
-                    m: state[parameters + index].clone(),
-                    v: state[2 * parameters + index].clone(),
-                };
-                let (parameter, after) = update(optimizer, rate, &state[index], gradient, &before)?;
-                outputs.push(parameter);
-                moments.0.push(after.m);
-                moments.1.push(after.v);
-            }
-            outputs.extend(moments.0);
-            outputs.extend(moments.1);
+            let before = Moments { m: m.clone(), v: v.clone() };
+            let (updated, after) = update(optimizer, rate, &join(adapters)?, &join(&gradients)?, &before)?;
+            outputs.extend([after.m, after.v]);
+            outputs.extend(part(&updated, adapters)?);
             Ok(outputs)
         };
         let run: ArraysToArrays = match execution {
@@ -127,15 +113,16 @@ impl Step {
     /// Trains on one batch and waits for the result.
     pub fn train(&mut self, state: &mut State, batch: &Batch) -> Result<Loss> {
         let mut inputs: Vec<Array> = state.adapters.clone();
-        inputs.extend(state.moments.iter().map(|moments| moments.m.clone()));
-        inputs.extend(state.moments.iter().map(|moments| moments.v.clone()));
-        inputs.extend([batch.tokens.clone(), batch.lengths.clone(), self.rate.clone()]);
+        inputs.extend(
+            [&state.moments.m, &state.moments.v, &batch.tokens, &batch.lengths, &self.rate].map(Array::clone),
+        );
         let outputs = (self.run)(&inputs).and_then(|outputs| eval(&outputs).map(|()| outputs));
         let mut outputs = outputs.map_err(|error| self.blame(error))?.into_iter();
         let loss = loss_of(outputs.next(), outputs.next())?;
-        state.adapters = outputs.by_ref().take(self.parameters).collect();
-        let m: Vec<_> = outputs.by_ref().take(self.parameters).collect();
-        state.moments = m.into_iter().zip(outputs).map(|(m, v)| Moments { m, v }).collect();
+        let (Some(m), Some(v)) = (outputs.next(), outputs.next()) else {
+            return Err(Error::Mlx(Exception::custom("the step gave no moments")));
+        };
+        *state = State { adapters: outputs.collect(), moments: Moments { m, v } };
         Ok(loss)
     }
 
@@ -171,6 +158,24 @@ impl Step {
             None => Error::Mlx(error),
         }
     }
+}
+
+/// All elements of all arrays, end to end.
+fn join(arrays: &[Array]) -> MlxResult<Array> {
+    let flat = arrays.iter().map(|array| array.reshape(&[-1])).collect::<MlxResult<Vec<_>>>()?;
+    ops::concatenate(&flat, 0)
+}
+
+/// The opposite of [`join`]: parts of `joined` with the shapes of `like`.
+fn part(joined: &Array, like: &[Array]) -> MlxResult<Vec<Array>> {
+    let mut start = 0;
+    let parts = like.iter().map(|like| {
+        let end = start + like.size() as i32;
+        let part = joined.try_index(start..end)?.reshape(like.shape());
+        start = end;
+        part
+    });
+    parts.collect()
 }
 
 type Gradients = Box<dyn FnMut(&[Array]) -> MlxResult<(Vec<Array>, Vec<Array>)>>;

@@ -85,7 +85,7 @@ fn a_config_key_that_is_missing_or_wrong_is_named() {
     fails_naming(folder.path(), &["hidden_size 128", "num_attention_heads 5"]);
     let folder = model();
     change_config(folder.path(), |json| {
-        json["rope_scaling"] = serde_json::json!({"type": "yarn", "factor": 4.0})
+        json["rope_scaling"] = serde_json::json!({"type": "yarn", "factor": 4.0});
     });
     fails_naming(folder.path(), &["rope_scaling `yarn`"]);
     let folder = model();
