@@ -21,8 +21,8 @@ mod words;
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../prompts");
 
-/// What a template file's name ends with.
-const SUFFIX: &str = ".md.j2";
+/// What a template's file name ends with.
+const TEMPLATE: &str = ".j2";
 
 /// The templates, parsed and tried once.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Prompts {
         let mut texts: BTreeMap<String, String> = EMBEDDED
             .files()
             .filter_map(|file| Some((file.path().to_str()?.to_owned(), file.contents_utf8()?.to_owned())))
-            .filter(|(name, _)| name.ends_with(SUFFIX))
+            .filter(|(name, _)| name.ends_with(TEMPLATE))
             .collect();
         if let Some(folder) = template_dir {
             replace_from(folder, &mut texts)?;
@@ -166,7 +166,8 @@ fn replace_from(folder: &Path, texts: &mut BTreeMap<String, String>) -> Result<(
     let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
     for entry in entries {
         let path = entry.map_err(|error| unreadable(folder, error))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".j2"))
+        let Some(name) =
+            path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(TEMPLATE))
         else {
             continue;
         };

@@ -182,10 +182,10 @@ fn nearest(lines: &[&str], search: &[&str]) -> String {
     let first = search.first().copied().unwrap_or_default();
     let short = |text: &str| text.trim().chars().take(200).collect::<String>();
     let wanted = short(first);
-    let similar = |line: &&str| (strsim::sorensen_dice(&short(line), &wanted) * 1000.0) as u32;
+    let similar = |line: &str| (strsim::sorensen_dice(&short(line), &wanted) * 1000.0) as u32;
     let best = lines.iter().enumerate().max_by_key(|(at, line)| (similar(line), std::cmp::Reverse(*at)));
     match best {
-        Some((at, line)) if similar(&line) > 300 => {
+        Some((at, line)) if similar(line) > 300 => {
             format!(
                 "nearest is line {}: the program has `{}`, the edit has `{}`",
                 at + 1,
