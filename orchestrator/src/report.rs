@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use evaluator::{EvaluationReport, TrialRecord};
+use evaluator::EvaluationReport;
+use program_db::Trial;
 use search::{Effect, Measured, Outcome};
-use serde::Serialize;
+
+use crate::run::stored_trial;
 
 /// Everything about one evaluation: trials, effects, verdict, or why it failed.
 pub fn evaluation(report: &EvaluationReport) -> String {
-    let rows: Vec<TrialRow> = report.trials.iter().map(TrialRow::from).collect();
+    let rows: Vec<Trial> = report.trials.iter().map(stored_trial).collect();
     let mut text = trials(&rows);
     text.push_str(&outcome(&report.outcome));
     for artifact in &report.artifacts {
@@ -65,71 +67,8 @@ fn effect(effect: &Effect) -> String {
     text
 }
 
-/// A trial as it is shown, whether it comes from the evaluator or from the database.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TrialRow {
-    /// `baseline` or `candidate`.
-    pub arm: String,
-    /// Its seed.
-    pub seed: u64,
-    /// How it ended.
-    pub exit: String,
-    /// Seconds by the outside clock.
-    pub wall_seconds: Option<f64>,
-    /// Speed.
-    pub tokens_per_second: Option<f64>,
-    /// MLX's allocator, bytes.
-    pub peak_memory_bytes: Option<u64>,
-    /// The process from outside, bytes.
-    pub process_peak_bytes: Option<u64>,
-    /// Loss of the last step.
-    pub train_loss: Option<f64>,
-    /// Loss on held-out data.
-    pub validation_loss: Option<f64>,
-    /// Layers that the kernel was applied to.
-    pub kernel_layers: Option<u32>,
-    /// What went wrong.
-    pub message: Option<String>,
-}
-
-impl From<&TrialRecord> for TrialRow {
-    fn from(trial: &TrialRecord) -> Self {
-        Self {
-            arm: trial.arm.as_str().to_owned(),
-            seed: trial.seed,
-            exit: trial.exit.as_str().to_owned(),
-            wall_seconds: trial.wall_seconds,
-            tokens_per_second: trial.tokens_per_second,
-            peak_memory_bytes: trial.peak_memory_bytes,
-            process_peak_bytes: trial.process_peak_bytes,
-            train_loss: trial.train_loss,
-            validation_loss: trial.validation_loss,
-            kernel_layers: trial.kernel_layers,
-            message: trial.message.clone(),
-        }
-    }
-}
-
-impl From<&program_db::Trial> for TrialRow {
-    fn from(trial: &program_db::Trial) -> Self {
-        Self {
-            arm: trial.arm.clone(),
-            seed: trial.seed,
-            exit: trial.exit.clone(),
-            wall_seconds: trial.wall_seconds,
-            tokens_per_second: trial.tokens_per_second,
-            peak_memory_bytes: trial.peak_memory_bytes,
-            process_peak_bytes: trial.process_peak_bytes,
-            train_loss: trial.train_loss,
-            validation_loss: trial.validation_loss,
-            kernel_layers: trial.kernel_layers,
-            message: trial.message.clone(),
-        }
-    }
-}
-
 /// The trials, a line each; empty text if there are none.
-pub fn trials(rows: &[TrialRow]) -> String {
+pub fn trials(rows: &[Trial]) -> String {
     // A command problem has one execution and its metrics stand in the outcome.
     if rows.len() < 2 {
         return String::new();

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::ending::Ending;
 use self::seen::SeenCodes;
-pub use self::store::Store;
+pub use self::store::{Store, stored_trial};
 use crate::config::Config;
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};

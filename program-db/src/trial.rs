@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use search::ProgramId;
+use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::db::ProgramDb;
@@ -10,7 +11,7 @@ use crate::error::DbError;
 use crate::run::RunId;
 
 /// One trial, as it is stored and read back.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Trial {
     /// The protocol's name for this part, e.g. `fixed`, `command`.
     pub stage: String,

@@ -11,7 +11,7 @@ use super::table::render;
 use super::text::{printable, utc};
 use crate::cli::{Format, ProgramRef};
 use crate::exit_code::{ExitCode, Failure};
-use crate::report::{self, TrialRow};
+use crate::report;
 
 pub(super) async fn runs(db: Option<&Path>, format: Format) -> Result<ExitCode, Failure> {
     let db = reading(db).await?;
@@ -107,7 +107,6 @@ pub(super) async fn show(
         Err(program_db::DbError::NoProgram { .. }) => None,
         Err(error) => return Err(storage(error)),
     };
-    let rows: Vec<TrialRow> = trials.iter().map(TrialRow::from).collect();
     if json {
         let value = serde_json::json!({
             "run": run,
@@ -127,7 +126,7 @@ pub(super) async fn show(
             "code_hash": program.as_ref().map(|program| &program.code_hash),
             "outcome": outcome,
             "measured_by": evaluation.as_ref().map(|evaluation| measured_by(&evaluation.measured_by)),
-            "trials": rows,
+            "trials": trials,
             "artifacts": artifacts.iter().map(|a| (a.name.clone(), a.content.clone().into())).collect::<serde_json::Map<_, _>>(),
             "source": program.as_ref().map(|program| &program.source),
         });
@@ -160,7 +159,7 @@ pub(super) async fn show(
         ));
     }
     text.push('\n');
-    text.push_str(&report::trials(&rows));
+    text.push_str(&report::trials(&trials));
     text.push_str(
         &outcome.as_ref().map_or_else(|| "outcome: not evaluated yet\n".to_owned(), report::outcome),
     );

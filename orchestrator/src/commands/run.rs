@@ -169,11 +169,10 @@ async fn summary(db: &ProgramDb, run: RunId) -> Result<String, Failure> {
         return Ok(text);
     };
     let trials = db.trials(run, best.number).await.map_err(storage)?;
-    let rows: Vec<report::TrialRow> = trials.iter().map(report::TrialRow::from).collect();
     let origin =
         best.parent.map_or_else(String::new, |parent| format!(" ({} of program {parent})", best.operator));
     text.push_str(&format!("\nbest program: {run}/{}{origin}\n", best.number));
-    text.push_str(&report::trials(&rows));
+    text.push_str(&report::trials(&trials));
     if let Some(outcome) = &best.outcome {
         text.push_str(&report::outcome(outcome));
     }

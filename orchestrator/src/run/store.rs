@@ -144,7 +144,7 @@ fn new_evaluation(report: &EvaluationReport) -> NewEvaluation {
         },
         started_at: report.started_at,
         ended_at: report.ended_at,
-        trials: report.trials.iter().map(trial).collect(),
+        trials: report.trials.iter().map(stored_trial).collect(),
         artifacts: report
             .artifacts
             .iter()
@@ -157,7 +157,8 @@ fn new_evaluation(report: &EvaluationReport) -> NewEvaluation {
     }
 }
 
-fn trial(record: &evaluator::TrialRecord) -> program_db::Trial {
+/// A trial as the database has it.
+pub fn stored_trial(record: &evaluator::TrialRecord) -> program_db::Trial {
     program_db::Trial {
         stage: record.stage.clone(),
         arm: record.arm.as_str().to_owned(),
