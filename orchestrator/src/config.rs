@@ -119,8 +119,10 @@ pub struct Config {
     pub prompt: PromptSettings,
     /// Evaluator settings.
     pub evaluator: EvaluatorSettings,
-    /// `PATH` for compilers and commands, the only variable that the evaluator is told.
+    /// `PATH` for compilers and commands.
     pub search_path: String,
+    /// Where models named by hub id are kept.
+    pub model_cache: Option<PathBuf>,
 }
 
 fn default_database() -> PathBuf {
@@ -217,6 +219,7 @@ impl Config {
             prompt,
             evaluator,
             search_path: environment::path(),
+            model_cache: environment::model_cache(),
         })
     }
 }

@@ -74,6 +74,7 @@ pub(super) async fn evaluator(config: &Config) -> Result<Evaluator, Failure> {
         std::env::temp_dir(),
     );
     options.harness = Some(harness(config));
+    options.model_cache = config.model_cache.clone();
     if let Some(builds) = config.evaluator.parallel_builds {
         options.builds = builds;
     }

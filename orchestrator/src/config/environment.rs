@@ -1,6 +1,6 @@
 //! `${VAR}` in the model settings. A key is expanded into memory only: what is stored is the text as written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use crate::proposer::Secret;
@@ -32,6 +32,12 @@ pub(super) fn without_keys(text: &str, llm: Option<&LlmSettings>) -> String {
         text = text.replace(key, NOT_STORED);
     }
     text
+}
+
+/// The hub's cache of models (`HF_HOME`, else its usual place), so that a model named by id is fetched once.
+pub(super) fn model_cache() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("HF_HOME").or_else(|| set("HOME").map(|home| home.join(".cache/huggingface")))
 }
 
 fn expand_with(
