@@ -62,8 +62,9 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
 	@$(SETUP) cargo -- build --quiet --release -p trainer --bin tokens
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf $$folder' EXIT; \
-	  eval "$$($(SETUP) env)"; \
-	  $(MLX_TARGET)/release/tokens make $$folder/model; \
-	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_tokens.py $$folder/model --against $(MLX_TARGET)/release/tokens
+	  libraries=$$($(SETUP) env >$$folder/env; . $$folder/env; echo $(MLX_TARGET)/release:$$(rustc --print target-libdir):$$LD_LIBRARY_PATH); \
+	  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$$@"\n' $$libraries $(MLX_TARGET)/release/tokens >$$folder/tokens; \
+	  chmod +x $$folder/tokens; $$folder/tokens make $$folder/model; \
+	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_tokens.py $$folder/model --against $$folder/tokens
 	@echo "== search: ask and tell"
-	@cargo bench --quiet -p search
+	@cargo bench --quiet -p search --bench ask_tell
