@@ -1,5 +1,7 @@
 //! `kill -9` at random moments: nothing evaluated is lost, nothing proposed is proposed twice, no process stays.
 
+#![allow(clippy::unwrap_used, reason = "a panic is a test's failure")]
+
 mod common;
 
 use std::collections::BTreeMap;

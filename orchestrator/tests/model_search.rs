@@ -36,7 +36,7 @@ fn serve(reply: impl Fn(usize) -> (u16, String) + Send + 'static) -> (String, Ar
                 }
                 let (name, value) = line.split_once(':').unwrap_or((&line, ""));
                 match name.to_ascii_lowercase().as_str() {
-                    "authorization" => authorization = value.trim().to_owned(),
+                    "authorization" => value.trim().clone_into(&mut authorization),
                     "content-length" => length = value.trim().parse().unwrap_or(0),
                     _ => {}
                 }
