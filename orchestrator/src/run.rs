@@ -244,6 +244,8 @@ impl Loop {
     /// Waits for a task, an interrupt or the deadline, and stores what a task brings.
     async fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         let interrupted = self.run.interrupt.clone();
+        // Once nothing but proposals is waited for, an interrupt changes nothing more; it would only be met again and again.
+        let stopping = self.ending.as_ref().is_some_and(Ending::drops_evaluations);
         let watching = self.ending.is_none();
         let deadline = deadline.filter(|_| watching);
         let pause = async {
@@ -254,7 +256,7 @@ impl Loop {
         };
         let done = tokio::select! {
             biased;
-            () = interrupted.cancelled(), if !self.ending.as_ref().is_some_and(Ending::is_interrupt) => return Ok(()),
+            () = interrupted.cancelled(), if !stopping => return Ok(()),
             () = pause => return Ok(()),
             done = self.tasks.join_next() => done,
         };

@@ -47,10 +47,6 @@ impl Ending {
         })
     }
 
-    pub(super) fn is_interrupt(&self) -> bool {
-        matches!(self, Self::Interrupted)
-    }
-
     /// Whether this reason takes the place of an earlier one.
     pub(super) fn overrides(&self, earlier: &Self) -> bool {
         matches!((self, earlier), (Self::Interrupted | Self::Failed(_), Self::Budget(_)))
