@@ -40,6 +40,8 @@ pub struct EvaluatorOptions {
     pub device_lock: Option<PathBuf>,
     /// Builds and checks at once.
     pub builds: usize,
+    /// Whether whatever a candidate can influence runs in the sandbox. Only a user's `--no-sandbox` turns it off.
+    pub sandbox: bool,
     /// How often one job may be sent, the first time included, before a dying evaluator becomes an error.
     pub tries: u32,
 }
@@ -97,6 +99,7 @@ impl EvaluatorOptions {
             device_lock: Some(scratch.join("evolve-device.lock")),
             scratch,
             builds,
+            sandbox: true,
             tries: 3,
         }
     }

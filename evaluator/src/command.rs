@@ -17,7 +17,7 @@ use crate::gate::Gate;
 use crate::job::Job;
 use crate::launch::{Launcher, Pipes};
 use crate::log::{Log, now};
-use crate::order::{Ended, How, Order};
+use crate::order::{Confinement, Ended, How, Order, Tier};
 use crate::problem::CommandProblem;
 use crate::report::MeasuredBy;
 use crate::scratch::Scratch;
@@ -72,6 +72,7 @@ impl CommandEvaluator {
             mlx: None,
             backend: None,
             device: None,
+            sandbox: Tier::None,
             protocol: PROTOCOL.to_owned(),
             parameters: json!({ "command": problem.command, "parallel": problem.parallel }),
         };
@@ -168,6 +169,7 @@ impl CommandEvaluator {
             deadline_seconds: self.problem.limits.trial_seconds,
             memory_bytes: Some(self.problem.limits.memory_bytes),
             stderr_bytes: STDERR_BYTES,
+            confinement: Confinement::None,
         })
     }
 
@@ -188,8 +190,11 @@ impl CommandEvaluator {
             How::NotStarted { message } => {
                 return Err(Stop::Broken(format!("the problem's command can't be started: {message}")));
             }
+            How::SandboxFailed { message } => {
+                return Err(Stop::Broken(format!("the sandbox can't be set up: {message}")));
+            }
             How::Stopped => return Err(Stop::Broken("the command was stopped".to_owned())),
-            how @ (How::Exited { .. } | How::Signaled { .. } | How::Lost) => {
+            how @ (How::Exited { .. } | How::Signaled { .. } | How::NotExported { .. } | How::Lost) => {
                 let words = last_lines(&run.ended.stderr, 10);
                 let message = format!("the command {how}\n{words}").trim().to_owned();
                 return Ok(Outcome::Crash { stage, message });

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use trial_protocol::{Harness, Plugin};
 
 use crate::launch::{Launcher, Pipes};
-use crate::order::{Ended, How, Order};
+use crate::order::{Confinement, Ended, How, Order};
 use crate::problem::Limits;
 use crate::report::{Artifact, shorten};
 use crate::scratch::Scratch;
@@ -147,6 +147,7 @@ impl Compiler {
             deadline_seconds: self.limits.compile_seconds,
             memory_bytes: Some(self.limits.memory_bytes),
             stderr_bytes: STDERR_BYTES,
+            confinement: Confinement::None,
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::harness;
 use crate::job::Job;
 use crate::launch::Launcher;
 use crate::log::Log;
+use crate::order::Tier;
 use crate::problem::{KernelProblem, Metric};
 use crate::protocol;
 use crate::report::MeasuredBy;
@@ -68,6 +69,7 @@ impl KernelEvaluator {
             mlx: Some(harness.description.mlx.clone()),
             backend: Some(harness.description.backend.clone()),
             device: Some(harness.description.device.clone()),
+            sandbox: Tier::None,
             protocol: protocol.name().to_owned(),
             parameters: protocol.parameters(),
         };

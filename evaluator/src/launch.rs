@@ -176,7 +176,8 @@ async fn read_news(news: OwnedReadHalf, command: &mut Option<u32>) -> io::Result
     let mut frames = FramedRead::new(news, codec);
     while let Some(frame) = frames.next().await {
         match serde_json::from_slice(&frame?)? {
-            News::Started { pid } => *command = Some(pid),
+            News::Started { pid, .. } => *command = Some(pid),
+            News::Memory(_) => {}
             News::Ended(ended) => return Ok(Some(ended)),
         }
     }

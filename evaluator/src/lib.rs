@@ -26,6 +26,7 @@ pub mod problem;
 pub mod protocol;
 pub mod report;
 mod runner;
+pub mod sandbox;
 mod scratch;
 mod serve;
 pub mod statistics;

@@ -1,9 +1,9 @@
 //! What the evaluator and `evolve-launcher` say to each other.
 //!
 //! The launcher's standard input and output belong to the command it starts; its standard error is one end
-//! of a socket pair. On it the evaluator sends one [`Order`] and the launcher answers [`News::Started`] and
-//! [`News::Ended`], each a frame as in [`trial_protocol::write_frame`]. The same socket is the lifeline: when
-//! the evaluator's end closes, for whatever reason, the launcher kills everything it started.
+//! of a socket pair. On it the evaluator sends one [`Order`], then perhaps an [`Ask`] now and then; the launcher sends
+//! [`News::Started`], answers, and [`News::Ended`], each a frame as in [`trial_protocol::write_frame`]. The same socket is the
+//! lifeline: when the evaluator's end closes, for whatever reason, the launcher kills everything it started.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Order {
     pub arguments: Vec<String>,
     /// Its whole environment: nothing is inherited.
     pub environment: BTreeMap<String, String>,
-    /// Its working folder.
+    /// Its working folder. Within the sandbox this is the scratch folder: empty, private, the only place to write to.
     pub directory: PathBuf,
     /// Seconds from its start until it is killed.
     pub deadline_seconds: f64,
@@ -29,6 +29,103 @@ pub struct Order {
     pub memory_bytes: Option<u64>,
     /// Bytes of standard error to keep: the first half and the last half of that many.
     pub stderr_bytes: usize,
+    /// How far it is shut in.
+    pub confinement: Confinement,
+}
+
+/// How far a command is shut in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "confinement", rename_all = "snake_case")]
+pub enum Confinement {
+    /// Not at all: the user said `--no-sandbox`.
+    None,
+    /// As far as this system can. If that fails, nothing is run.
+    Sandbox(Box<Sandbox>),
+}
+
+/// What a command may do in the sandbox. Whatever isn't named here it may not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sandbox {
+    /// For whom.
+    pub profile: Profile,
+    /// Files and folders that may be read and executed, at their own absolute paths.
+    pub read: Vec<PathBuf>,
+    /// Device files that may be read and written: a GPU's.
+    pub devices: Vec<PathBuf>,
+    /// Size limit of the scratch folder in bytes.
+    pub scratch_bytes: u64,
+    /// Number of files and folders in the scratch folder, at most.
+    pub scratch_files: u64,
+    /// Processes and threads at once, at most.
+    pub processes: u32,
+    /// Whether it may use the network.
+    pub network: bool,
+    /// A file to be taken out of the scratch folder after a good end.
+    pub export: Option<Export>,
+}
+
+/// For whom a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Compilers and evaluators: may start processes.
+    Tool,
+    /// The trial runner: starts in the same way, and locks itself further before it loads a candidate.
+    Trial,
+}
+
+/// A file that the command leaves behind. It is copied when everything that the command started is dead, and only if it is an
+/// ordinary file of at most that size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Export {
+    /// Its name in the scratch folder, without folders.
+    pub from: String,
+    /// Where it goes, outside.
+    pub to: PathBuf,
+    /// Largest size in bytes.
+    pub bytes: u64,
+}
+
+/// How well this system could shut a command in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Everything: on Linux namespaces, Landlock, seccomp and limits; on macOS the system's own sandbox.
+    Full,
+    /// Linux without user namespaces (as in most containers): Landlock, seccomp and limits only.
+    Reduced,
+    /// No sandbox, because the user said so.
+    None,
+}
+
+impl Tier {
+    /// The word used in the database and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Reduced => "reduced",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What the evaluator may ask while a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// How much memory the command uses, and its peak since the last time this was asked. Answered by [`News::Memory`].
+    Memory,
+}
+
+/// Memory as the operating system counts it, of the command with everything that it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryUse {
+    /// Resident now, in bytes.
+    pub resident_bytes: u64,
+    /// Largest resident figure since the last question, or since the start, in bytes.
+    pub peak_bytes: u64,
 }
 
 /// What the launcher reports.
@@ -37,9 +134,13 @@ pub struct Order {
 pub enum News {
     /// The command runs, in a process group with its own process id as number.
     Started {
-        /// Process id.
+        /// Process id, as seen from outside the sandbox.
         pid: u32,
+        /// How well it is shut in.
+        tier: Tier,
     },
+    /// The answer to [`Ask::Memory`].
+    Memory(MemoryUse),
     /// The command and everything that it started are gone.
     Ended(Ended),
 }
@@ -85,6 +186,16 @@ pub enum How {
         /// The operating system's words.
         message: String,
     },
+    /// The sandbox could not be set up, so it was not started.
+    SandboxFailed {
+        /// What failed, and what to do.
+        message: String,
+    },
+    /// It ended well, but what it was to leave behind is missing, no ordinary file, or too large.
+    NotExported {
+        /// Which of these.
+        message: String,
+    },
 }
 
 impl How {
@@ -109,6 +220,8 @@ impl fmt::Display for How {
             Self::Stopped => f.write_str("was stopped"),
             Self::Lost => f.write_str("was killed with its launcher"),
             Self::NotStarted { message } => write!(f, "could not be started: {message}"),
+            Self::SandboxFailed { message } => write!(f, "was not started, since the sandbox failed: {message}"),
+            Self::NotExported { message } => write!(f, "left no result behind: {message}"),
         }
     }
 }
@@ -122,6 +235,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         libc::SIGILL => "SIGILL",
         libc::SIGKILL => "SIGKILL, perhaps for lack of memory",
         libc::SIGSEGV => "SIGSEGV, an invalid memory access or a stack overflow",
+        libc::SIGSYS => "SIGSYS, a system call that the sandbox forbids",
         libc::SIGTERM => "SIGTERM",
         _ => return None,
     })

@@ -3,6 +3,7 @@
 use search::Outcome;
 use serde::{Deserialize, Serialize};
 
+use crate::order::Tier;
 use crate::trial::TrialRecord;
 
 /// Everything that one evaluation left behind.
@@ -66,6 +67,8 @@ pub struct MeasuredBy {
     pub backend: Option<String>,
     /// The processor's or GPU's name; absent for command problems.
     pub device: Option<String>,
+    /// How well this system shut the candidate in.
+    pub sandbox: Tier,
     /// The protocol's name, e.g. `fixed`, `command`.
     pub protocol: String,
     /// The protocol's parameters as a JSON object.

@@ -14,7 +14,7 @@ use trial_protocol::{Blame, Failure, Go, Harness, Reply, Request};
 
 use crate::compile::text;
 use crate::launch::{Launcher, Pipes};
-use crate::order::{Ended, How, Order};
+use crate::order::{Confinement, Ended, How, Order};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 
@@ -132,6 +132,7 @@ impl Runner {
             deadline_seconds,
             memory_bytes: Some(self.memory_bytes),
             stderr_bytes: STDERR_BYTES,
+            confinement: Confinement::None,
         })
     }
 }

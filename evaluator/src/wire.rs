@@ -55,6 +55,8 @@ pub struct Hello {
     pub device_lock: Option<PathBuf>,
     /// Builds and checks at once.
     pub builds: usize,
+    /// Whether commands run in the sandbox.
+    pub sandbox: bool,
 }
 
 /// From the evaluator.

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evaluator::order::{Ended, How, News, Order};
+use evaluator::order::{Confinement, Ended, How, News, Order};
 use support::{count_processes, eventually, unique_sleep};
 
 fn order(script: &str) -> Order {
@@ -23,6 +23,7 @@ fn order(script: &str) -> Order {
         deadline_seconds: 20.0,
         memory_bytes: None,
         stderr_bytes: 1024,
+        confinement: Confinement::None,
     }
 }
 
@@ -52,6 +53,7 @@ impl Launched {
     fn ended(mut self) -> Ended {
         loop {
             match self.news().expect("the launcher says how it ended") {
+                News::Memory(_) => {}
                 News::Started { .. } => {}
                 News::Ended(ended) => {
                     assert!(self.launcher.wait().unwrap().success());

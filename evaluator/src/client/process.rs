@@ -43,6 +43,7 @@ impl Process {
             scratch: options.scratch.clone(),
             device_lock: options.device_lock.clone(),
             builds: options.builds,
+            sandbox: options.sandbox,
         }));
         let answer = match process.send(&hello).await {
             Ok(()) => process.receive().await,

@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{ChildStderr, ExitCode};
 use std::time::{Duration, Instant};
 
-use evaluator::order::{Ended, How, News, Order};
+use evaluator::order::{Ended, How, News, Order, Tier};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use trial_protocol::{read_frame, write_frame};
 
@@ -50,7 +50,7 @@ fn serve(control: &UnixStream) -> io::Result<()> {
     let Some(order) = read_frame::<Order>(control)? else { return Ok(()) };
     let ended = match Child::start(&order) {
         Ok((child, stderr)) => {
-            write_frame(control, &News::Started { pid: child.id() })?;
+            write_frame(control, &News::Started { pid: child.id(), tier: Tier::None })?;
             let ended = watch(control, &order, child, stderr);
             // The evaluator may be gone; the killing is done either way.
             ended?
