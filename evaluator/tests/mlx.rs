@@ -57,11 +57,12 @@ async fn evaluator() -> Option<(TempDir, Evaluator)> {
     fs::write(folder.path().join("problem.yaml"), problem(&data)).unwrap();
     let mut options = options(folder.path(), LoadedProblem::load(folder.path()).unwrap());
     options.harness = Some(harness);
+    options.sandbox = false;
     Some((folder, Evaluator::spawn(options).await.unwrap()))
 }
 
 async fn report(evaluator: &Evaluator, program: String) -> EvaluationReport {
-    let job = Job { id: 1, program, kernel: "0123abcd".to_owned() };
+    let job = Job { id: 1, program, kernel: "0123abcd".to_owned(), screen: false };
     evaluator.evaluate(job).await.unwrap()
 }
 
