@@ -164,8 +164,10 @@ impl Compiler {
     async fn launch(&self, sources: &Path, plugin: &Path, name: &str) -> Result<(Ended, Tier), Stop> {
         let folder = Arc::new(self.scratch.folder("compile")?);
         let order = self.order(sources, folder.path(), plugin, name)?;
-        let running = self.launcher.start(&order, Pipes::None, folder)?;
-        Ok((running.ended().await?, Tier::None))
+        let mut running = self.launcher.start(&order, Pipes::None, folder)?;
+        // If it never started, its end says so.
+        let tier = running.tier().await.unwrap_or(Tier::None);
+        Ok((running.ended().await?, tier))
     }
 
     fn order(&self, sources: &Path, folder: &Path, plugin: &Path, name: &str) -> Result<Order, Stop> {

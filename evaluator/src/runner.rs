@@ -58,8 +58,8 @@ pub(crate) struct Trained {
     pub(crate) seconds: f64,
     /// All adapters, of the expected length and otherwise unseen.
     pub(crate) adapters: Vec<u8>,
-    /// What the operating system counted meanwhile, if it can be asked.
-    pub(crate) outside: Option<MemoryUse>,
+    /// What the operating system counted meanwhile.
+    pub(crate) outside: MemoryUse,
     /// What the runner says of itself.
     pub(crate) report: TrialReport,
 }
@@ -240,7 +240,7 @@ impl Session {
     /// Gives the start signal and stops the time until the last byte of the adapters is here.
     async fn train(&mut self, seed: u64, adapter_bytes: u64) -> Result<Trained, Break> {
         self.be_first().await?;
-        self.memory().await;
+        self.memory().await?;
         let started = Instant::now();
         self.send(&Go { seed }).await?;
         let adapters = match self.receive().await? {
@@ -248,7 +248,7 @@ impl Session {
             other => return Err(unexpected(other)),
         };
         let seconds = started.elapsed().as_secs_f64();
-        let outside = self.memory().await;
+        let outside = self.memory().await?;
         match self.receive().await? {
             Reply::Trial(report) => Ok(Trained { seconds, adapters, outside, report }),
             other => Err(unexpected(other)),
@@ -282,9 +282,9 @@ impl Session {
     }
 
     /// The process's memory as the operating system counts it, with the peak since the last time this was asked.
-    #[expect(clippy::unused_async, clippy::unused_self, reason = "the launcher can't be asked yet")]
-    async fn memory(&mut self) -> Option<MemoryUse> {
-        None
+    /// Who goes before it was asked has something to hide.
+    async fn memory(&mut self) -> Result<MemoryUse, Break> {
+        self.running.memory().await.map_err(|_| Break::Silence(Silence::Closed))
     }
 
     /// Ends a session that has answered everything.

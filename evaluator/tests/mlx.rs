@@ -57,7 +57,6 @@ async fn evaluator() -> Option<(TempDir, Evaluator)> {
     fs::write(folder.path().join("problem.yaml"), problem(&data)).unwrap();
     let mut options = options(folder.path(), LoadedProblem::load(folder.path()).unwrap());
     options.harness = Some(harness);
-    options.sandbox = false;
     Some((folder, Evaluator::spawn(options).await.unwrap()))
 }
 

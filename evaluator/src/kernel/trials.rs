@@ -267,8 +267,8 @@ fn fill(record: &mut TrialRecord, trained: &Trained, grade: &TrialGrade) {
     record.validation_loss = finite(grade.validation_loss);
     record.kernel = Some(report.kernel.clone());
     record.kernel_layers = Some(report.kernel_layers);
-    let outside = outside.map(|memory| (OUTSIDE_PEAK, memory.peak_bytes as f64));
     let further = [
+        (OUTSIDE_PEAK, outside.peak_bytes as f64),
         ("tokens", grade.tokens as f64),
         (DEVIATION, grade.deviation),
         ("deviation_limit", grade.tolerance),
@@ -278,6 +278,6 @@ fn fill(record: &mut TrialRecord, trained: &Trained, grade: &TrialGrade) {
         ("kernel_calls", report.kernel_calls as f64),
         ("quantized_layers", f64::from(report.quantized_layers)),
     ];
-    let further = further.into_iter().chain(outside).filter(|(_, value)| value.is_finite());
+    let further = further.into_iter().filter(|(_, value)| value.is_finite());
     record.metrics.extend(further.map(|(name, value)| (name.to_owned(), value)));
 }
