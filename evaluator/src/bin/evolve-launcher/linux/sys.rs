@@ -54,6 +54,23 @@ pub(crate) fn close_others_on_exec() -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Closes every file but standard input, output, error and the given ones, for a process that has just been forked: what else
+/// is open belongs to its parent, and nothing here will use it.
+#[expect(unsafe_code, reason = "rustix has no close_range")]
+pub(crate) fn close_all_but(kept: Vec<BorrowedFd<'_>>) {
+    let mut kept: Vec<u32> = kept.iter().map(|file| file.as_raw_fd().unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for last in kept.into_iter().chain([libc::c_uint::MAX]) {
+        if first < last {
+            let end = if last == libc::c_uint::MAX { last } else { last - 1 };
+            // SAFETY: it takes plain numbers. The caller says that nobody here uses those files any more.
+            unsafe { libc::close_range(first, end, 0) };
+        }
+        first = last.saturating_add(1).max(first);
+    }
+}
+
 /// Kills every process that we can see but ourselves. Only for the first process of a namespace.
 #[expect(unsafe_code, reason = "rustix can't signal everybody")]
 pub(crate) fn kill_everybody_else() {
