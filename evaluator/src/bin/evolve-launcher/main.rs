@@ -71,6 +71,12 @@ fn serve(control: &UnixStream, only_reduced: bool) -> io::Result<()> {
         }
         Err(how) => Ended { how, wall_seconds: 0.0, peak_bytes: 0, stderr: String::new() },
     };
+    if let Confinement::Sandbox(sandbox) = &order.confinement
+        && let Some(export) = &sandbox.export
+        && ended.how != (How::Exited { code: 0 })
+    {
+        export::discard(export);
+    }
     write_frame(control, &News::Ended(ended))
 }
 

@@ -25,11 +25,10 @@ pub(crate) fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Resul
     // SAFETY: without a stack and CLONE_VM this is a fork, and this program has one thread only, so that the child may
     // do whatever the parent may.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
-    match i32::try_from(result).ok().and_then(Pid::from_raw) {
-        Some(_) if result < 0 => Err(io::Error::last_os_error()),
-        Some(pid) => Ok(Side::Parent(pid)),
-        None => Ok(Side::Child),
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(i32::try_from(result).ok().and_then(Pid::from_raw).map_or(Side::Child, Side::Parent))
 }
 
 /// Sets attributes of a mount, and of all below it.
