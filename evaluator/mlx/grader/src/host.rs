@@ -1,5 +1,8 @@
 //! Arrays as plain numbers in memory, and back.
-#![expect(unsafe_code, reason = "mlx-rs reads arrays of half precision only through types that it doesn't export")]
+#![expect(
+    unsafe_code,
+    reason = "mlx-rs reads arrays of half precision only through types that it doesn't export"
+)]
 
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype as MlxDtype};
@@ -18,9 +21,7 @@ pub fn mlx_dtype(dtype: Dtype) -> MlxDtype {
 pub fn to_bytes(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::Float32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        Dtype::Float16 => {
-            values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect()
-        }
+        Dtype::Float16 => values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect(),
         Dtype::Bfloat16 => {
             values.iter().flat_map(|&value| half::bf16::from_f32(value).to_le_bytes()).collect()
         }
@@ -31,15 +32,16 @@ pub fn to_bytes(values: &[f32], dtype: Dtype) -> Vec<u8> {
 pub fn from_bytes(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
     let pairs = || bytes.as_chunks::<2>().0.iter().copied();
     match dtype {
-        Dtype::Float32 => {
-            bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-        }
+        Dtype::Float32 => bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         Dtype::Float16 => pairs().map(|bytes| half::f16::from_le_bytes(bytes).to_f32()).collect(),
         Dtype::Bfloat16 => pairs().map(|bytes| half::bf16::from_le_bytes(bytes).to_f32()).collect(),
     }
 }
 
 /// An array of its own memory with these bytes.
+///
+/// # Panics
+/// If they aren't as many as the shape takes.
 pub fn array(bytes: &[u8], shape: &[i32], dtype: MlxDtype) -> Array {
     let size: usize = shape.iter().map(|&length| length as usize).product();
     assert_eq!(bytes.len(), size * item_size(dtype), "bytes of {shape:?}");
@@ -57,6 +59,9 @@ pub fn bytes(array: &Array) -> Result<Vec<u8>> {
 }
 
 /// Writes other values into the memory of an evaluated array.
+///
+/// # Panics
+/// If they aren't as many.
 ///
 /// # Safety
 /// The array was made by [`array()`], and nothing computes with it now.
@@ -113,14 +118,14 @@ mod tests {
 
     #[test]
     fn numbers_survive_the_way_through_mlx_in_every_type() {
-        let values = [0.5_f32, -1.25, 3.0, -0.0078125, 100.0, 0.0];
+        let values = [0.5_f32, -1.25, 3.0, -0.007_812_5, 100.0, 0.0];
         for dtype in [Dtype::Float32, Dtype::Float16, Dtype::Bfloat16] {
             let bytes = to_bytes(&values, dtype);
             let made = array(&bytes, &[2, 3], mlx_dtype(dtype));
             assert_eq!(super::bytes(&made).unwrap(), bytes);
             assert_eq!(from_bytes(&bytes, dtype), values);
             let transposed = numbers(&made.t()).unwrap();
-            assert_eq!(transposed, [0.5, -0.0078125, -1.25, 100.0, 3.0, 0.0]);
+            assert_eq!(transposed, [0.5, -0.007_812_5, -1.25, 100.0, 3.0, 0.0]);
         }
     }
 

@@ -39,7 +39,8 @@ impl Tree {
 
     /// Kills everything and waits until it is gone; says how the command itself ended.
     pub(crate) fn kill(&self) -> (How, u64) {
-        // ESRCH only says that nobody is left.
+        // ESRCH only says that nobody is left. The child leads its group, unless that is what went wrong.
+        let _ = kill_process(self.child.pid(), Signal::KILL);
         let _ = kill_process_group(self.child.pid(), Signal::KILL);
         // The first process of a namespace leads no group; with it everything in its namespace dies.
         let _ = kill_process(self.child.pid(), Signal::KILL);
