@@ -42,8 +42,6 @@ impl Tree {
         // ESRCH only says that nobody is left. The child leads its group, unless that is what went wrong.
         let _ = kill_process(self.child.pid(), Signal::KILL);
         let _ = kill_process_group(self.child.pid(), Signal::KILL);
-        // The first process of a namespace leads no group; with it everything in its namespace dies.
-        let _ = kill_process(self.child.pid(), Signal::KILL);
         let ended = self.child.reap();
         let started = Instant::now();
         // As their reaper we have children for as long as anything of the tree lives, even what left the group.
