@@ -42,7 +42,7 @@ test-mlx:
 
 test-full: test ## all tests in their long form
 	@echo "== the long form of the slow tests"
-	@INSTA_UPDATE=no PROPTEST_CASES=5000 cargo test --release -p search -p evaluator -p orchestrator
+	@INSTA_UPDATE=no EVOLVE_TEST_FULL=1 PROPTEST_CASES=5000 cargo test --release -p search -p evaluator -p orchestrator
 
 lint: mlx ## formatting and lints of both workspaces
 	cargo fmt --all --check

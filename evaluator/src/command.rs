@@ -1,23 +1,28 @@
 //! Evaluates a program of any language: runs the problem's command on it and reads the metrics it prints.
+//!
+//! With a judge the command only answers a challenge, and the judge, which never meets the candidate, prints the metrics.
 
+mod execute;
+mod judge;
 mod metrics;
+mod places;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use search::{Measured, Outcome, Stage, Verdict};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
-use tokio::process::ChildStdout;
 
+use self::execute::{Execution, Executor, STDOUT_BYTES, Stdout};
+use self::judge::{Judge, write_shared};
+use self::metrics::Printed;
 use crate::compile::text;
 use crate::device::{Building, Device, Measuring};
 use crate::gate::Gate;
 use crate::job::Job;
-use crate::launch::{Launcher, Pipes};
+use crate::launch::Launcher;
 use crate::log::{Log, now};
-use crate::order::{Confinement, Ended, How, Order, Tier};
+use crate::order::{How, Tier};
 use crate::problem::CommandProblem;
 use crate::report::MeasuredBy;
 use crate::scratch::Scratch;
@@ -27,31 +32,18 @@ use crate::wire::{Event, Hello};
 
 /// The protocol's name in the database.
 const PROTOCOL: &str = "command";
-/// More standard output than that is a flood, not metrics.
-const STDOUT_BYTES: u64 = 4 << 20;
-const STDERR_BYTES: usize = 32 * 1024;
 
 /// Everything that all evaluations of one command problem share.
 #[derive(Debug)]
 pub(crate) struct CommandEvaluator {
     problem: CommandProblem,
     gate: Gate,
-    launcher: Launcher,
-    scratch: Arc<Scratch>,
-    path: String,
+    executor: Executor,
+    /// What the command may read besides the candidate.
+    places: Vec<PathBuf>,
+    judge: Option<Judge>,
     device: Device,
     pub(crate) measured_by: MeasuredBy,
-}
-
-/// A finished command.
-struct Run {
-    ended: Ended,
-    stdout: Stdout,
-}
-
-enum Stdout {
-    Whole(Vec<u8>),
-    TooMuch,
 }
 
 impl CommandEvaluator {
@@ -74,30 +66,56 @@ impl CommandEvaluator {
             device: None,
             sandbox: Tier::None,
             protocol: PROTOCOL.to_owned(),
-            parameters: json!({ "command": problem.command, "parallel": problem.parallel }),
+            parameters: json!({
+                "command": problem.command,
+                "judge": problem.judge,
+                "parallel": problem.parallel,
+                "network": problem.sandbox.network,
+            }),
         };
+        let judge = (!problem.judge.is_empty()).then(|| Judge {
+            command: problem.judge.clone(),
+            places: places::needed(
+                &[&problem.judge],
+                &hello.path,
+                std::slice::from_ref(&hello.problem.folder),
+            ),
+        });
+        // What the judge knows is none of the candidate's business.
+        let mut further = problem.sandbox.read.clone();
+        if judge.is_none() {
+            further.push(hello.problem.folder.clone());
+        }
+        let executor = Executor {
+            launcher,
+            scratch,
+            path: hello.path.clone(),
+            limits: problem.limits.clone(),
+            settings: problem.sandbox.clone(),
+            environment: problem.environment.clone(),
+            is_confined: hello.sandbox,
+        };
+        let places = places::needed(&[&problem.command], &hello.path, &further);
         let device = Device::new(problem.parallel, hello.device_lock.clone());
-        Ok(Self { problem, gate, launcher, scratch, path: hello.path.clone(), device, measured_by })
+        Ok(Self { problem, gate, executor, places, judge, device, measured_by })
     }
 
     /// The whole way of one candidate.
     pub(crate) async fn evaluate(&self, job: &Job, log: &mut Log) -> Result<Outcome, Stop> {
         self.gate.pass(&job.program).map_err(Outcome::from)?;
-        let run = self.run(job, log).await?;
-        let outcome = self.judge(&run, log)?;
-        log.artifact("stderr", &run.ended.stderr);
-        Ok(outcome)
-    }
-
-    /// Runs the command, again if somebody killed it from outside.
-    async fn run(&self, job: &Job, log: &mut Log) -> Result<Run, Stop> {
         let _turn = self.turn().await?;
         log.event(Event::Entered { stage: Stage::Trial });
-        let run = self.run_once(job, log).await?;
-        if run.ended.how.is_from_outside() {
-            return self.run_once(job, log).await;
-        }
-        Ok(run)
+        let challenge = match &self.judge {
+            Some(judge) => Some(judge.challenge(&self.executor).await?),
+            None => None,
+        };
+        let run = self.run(job, challenge.as_deref(), log).await?;
+        let outcome = match self.answer(&run, log) {
+            Ok(answer) => self.score(challenge.as_deref(), answer, &run, log).await?,
+            Err(failure) => failure,
+        };
+        log.artifact("stderr", &run.ended.stderr);
+        Ok(outcome)
     }
 
     /// A single command may be timing something, so then nothing of ours runs beside it.
@@ -109,17 +127,30 @@ impl CommandEvaluator {
         Ok(Turn::Alone { _measuring: series.measure().await? })
     }
 
-    async fn run_once(&self, job: &Job, log: &mut Log) -> Result<Run, Stop> {
-        let folder = self.scratch.folder("command")?;
-        let order = self.order(job, folder.path())?;
+    /// Runs the command, again if somebody killed it from outside.
+    async fn run(&self, job: &Job, challenge: Option<&[u8]>, log: &mut Log) -> Result<Execution, Stop> {
+        let run = self.run_once(job, challenge, log).await?;
+        if run.ended.how.is_from_outside() {
+            return self.run_once(job, challenge, log).await;
+        }
+        Ok(run)
+    }
+
+    async fn run_once(&self, job: &Job, challenge: Option<&[u8]>, log: &mut Log) -> Result<Execution, Stop> {
+        let mut name = "program".to_owned();
+        if let Some(extension) = self.problem.initial_program.extension() {
+            name = format!("{name}.{}", extension.to_string_lossy());
+        }
+        let folder = self.executor.scratch.shared_folder("program")?;
+        let program = folder.path().join(name);
+        write_shared(&program, job.program.as_bytes())?;
+        let mut command = self.problem.command.clone();
+        command.push(text(&program)?.to_owned());
+        let mut places = self.places.clone();
+        places.push(folder.path().to_owned());
         log.event(Event::TrialStarted { arm: Arm::Candidate, number: 1, of: 1 });
         let mut record = TrialRecord::begin(log.trials.len() as u32, PROTOCOL, Arm::Candidate, 0, now());
-        let mut running = self.launcher.start(&order, Pipes::Output, folder)?;
-        let stdout = running.stdout.take();
-        let run = match read_capped(stdout).await? {
-            Stdout::TooMuch => Run { ended: running.stop().await?, stdout: Stdout::TooMuch },
-            whole @ Stdout::Whole(_) => Run { ended: running.ended().await?, stdout: whole },
-        };
+        let run = self.executor.run(&command, challenge, places).await?;
         record.ended_at = now();
         record.wall_seconds = Some(run.ended.wall_seconds);
         record.process_peak_bytes = Some(run.ended.peak_bytes);
@@ -145,97 +176,84 @@ impl CommandEvaluator {
         Ok(run)
     }
 
-    fn order(&self, job: &Job, folder: &Path) -> Result<Order, Stop> {
-        let mut name = "program".to_owned();
-        if let Some(extension) = self.problem.initial_program.extension() {
-            name = format!("{name}.{}", extension.to_string_lossy());
-        }
-        let program = folder.join(name);
-        std::fs::write(&program, &job.program)?;
-        let mut environment = BTreeMap::from([
-            ("PATH".to_owned(), self.path.clone()),
-            ("HOME".to_owned(), text(folder)?.to_owned()),
-            ("TMPDIR".to_owned(), text(folder)?.to_owned()),
-            ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ]);
-        environment.extend(self.problem.environment.clone());
-        let mut arguments = self.problem.command[1..].to_vec();
-        arguments.push(text(&program)?.to_owned());
-        Ok(Order {
-            program: PathBuf::from(&self.problem.command[0]),
-            arguments,
-            environment,
-            directory: folder.to_owned(),
-            deadline_seconds: self.problem.limits.trial_seconds,
-            memory_bytes: Some(self.problem.limits.memory_bytes),
-            stderr_bytes: STDERR_BYTES,
-            confinement: Confinement::None,
-        })
-    }
-
-    fn judge(&self, run: &Run, log: &mut Log) -> Result<Outcome, Stop> {
+    /// What a command that ended well has printed, or the outcome of one that didn't.
+    fn answer<'run>(&self, run: &'run Execution, log: &mut Log) -> Result<&'run [u8], Outcome> {
         let stage = Stage::Trial;
-        let stdout = match &run.stdout {
-            Stdout::Whole(bytes) => String::from_utf8_lossy(bytes),
-            Stdout::TooMuch => {
-                let reason = format!("the command printed more than {} MiB", STDOUT_BYTES >> 20);
-                return Ok(Outcome::Rejected { reason });
+        let Stdout::Whole(stdout) = &run.stdout else {
+            if let Some(record) = log.trials.last_mut() {
+                record.exit = Exit::Invalid;
             }
+            let reason = format!("the command printed more than {} MiB", STDOUT_BYTES >> 20);
+            return Err(Outcome::Rejected { reason });
         };
         let limits = &self.problem.limits;
         match &run.ended.how {
-            How::Exited { code: 0 } => {}
-            How::Deadline => return Ok(Outcome::Timeout { stage, limit_seconds: limits.trial_seconds }),
-            How::Memory => return Ok(Outcome::OutOfMemory { stage, limit_bytes: limits.memory_bytes }),
-            How::NotStarted { message } => {
-                return Err(Stop::Broken(format!("the problem's command can't be started: {message}")));
+            How::Exited { code: 0 } => Ok(stdout),
+            How::Deadline => Err(Outcome::Timeout { stage, limit_seconds: limits.trial_seconds }),
+            How::Memory => Err(Outcome::OutOfMemory { stage, limit_bytes: limits.memory_bytes }),
+            How::Signaled { signal: libc::SIGSYS } if self.executor.is_confined => {
+                let reason = format!("sandbox: the command {}", run.ended.how);
+                Err(Outcome::Rejected { reason })
             }
-            How::SandboxFailed { message } => {
-                return Err(Stop::Broken(format!("the sandbox can't be set up: {message}")));
-            }
-            How::Stopped => return Err(Stop::Broken("the command was stopped".to_owned())),
-            how @ (How::Exited { .. } | How::Signaled { .. } | How::NotExported { .. } | How::Lost) => {
+            how => {
                 let words = last_lines(&run.ended.stderr, 10);
                 let message = format!("the command {how}\n{words}").trim().to_owned();
-                return Ok(Outcome::Crash { stage, message });
+                Err(Outcome::Crash { stage, message })
             }
         }
-        let printed = match metrics::read(&stdout) {
+    }
+
+    /// The judge's metrics, or without one what the command printed about itself.
+    async fn score(
+        &self,
+        challenge: Option<&[u8]>,
+        answer: &[u8],
+        run: &Execution,
+        log: &mut Log,
+    ) -> Result<Outcome, Stop> {
+        let (printed, source) = match (&self.judge, challenge) {
+            (Some(judge), Some(challenge)) => {
+                let seconds = run.ended.wall_seconds;
+                let verdict = judge.score(&self.executor, challenge, answer, seconds).await?;
+                (verdict.map_err(|reason| format!("judge: {reason}")), "judge")
+            }
+            _ => (metrics::read(&String::from_utf8_lossy(answer)), "command"),
+        };
+        let printed = match printed {
             Ok(printed) => printed,
             Err(reason) => {
-                log.artifact("stdout", &stdout);
+                log.artifact("stdout", &String::from_utf8_lossy(answer));
+                if let Some(record) = log.trials.last_mut() {
+                    record.exit = Exit::Invalid;
+                    record.message = Some(reason.clone());
+                }
                 return Ok(Outcome::Rejected { reason });
             }
         };
-        for (name, content) in &printed.texts {
-            log.artifact(name, content);
-        }
-        if let Some(record) = log.trials.last_mut() {
-            record.metrics.clone_from(&printed.metrics);
-        }
-        Ok(Outcome::Measured(Measured {
-            score: printed.score,
-            verdict: Verdict::Inconclusive,
-            metrics: printed.metrics,
-            effects: Vec::new(),
-            reason: format!("score {} as the problem's command reported it", printed.score),
-        }))
+        Ok(measured(printed, source, log))
     }
+}
+
+fn measured(printed: Printed, source: &str, log: &mut Log) -> Outcome {
+    for (name, content) in &printed.texts {
+        log.artifact(name, content);
+    }
+    if let Some(record) = log.trials.last_mut() {
+        record.metrics.clone_from(&printed.metrics);
+    }
+    Outcome::Measured(Measured {
+        score: printed.score,
+        verdict: Verdict::Inconclusive,
+        metrics: printed.metrics,
+        effects: Vec::new(),
+        reason: format!("score {} as the problem's {source} reported it", printed.score),
+    })
 }
 
 /// The right to run a command now.
 enum Turn<'a> {
     Alone { _measuring: Measuring<'a> },
     Shared { _building: Building<'a> },
-}
-
-/// Reads to the end, or until it is too much.
-async fn read_capped(stdout: Option<ChildStdout>) -> Result<Stdout, Stop> {
-    let mut bytes = Vec::new();
-    if let Some(stdout) = stdout {
-        stdout.take(STDOUT_BYTES + 1).read_to_end(&mut bytes).await?;
-    }
-    Ok(if bytes.len() as u64 > STDOUT_BYTES { Stdout::TooMuch } else { Stdout::Whole(bytes) })
 }
 
 fn last_lines(text: &str, count: usize) -> String {

@@ -220,7 +220,9 @@ impl fmt::Display for How {
             Self::Stopped => f.write_str("was stopped"),
             Self::Lost => f.write_str("was killed with its launcher"),
             Self::NotStarted { message } => write!(f, "could not be started: {message}"),
-            Self::SandboxFailed { message } => write!(f, "was not started, since the sandbox failed: {message}"),
+            Self::SandboxFailed { message } => {
+                write!(f, "was not started, since the sandbox failed: {message}")
+            }
             Self::NotExported { message } => write!(f, "left no result behind: {message}"),
         }
     }

@@ -20,7 +20,7 @@ pub enum Problem {
     /// A kernel for MLX, measured by fine-tuning.
     Kernel(Box<KernelProblem>),
     /// Any program, judged by a command that prints metrics.
-    Command(CommandProblem),
+    Command(Box<CommandProblem>),
 }
 
 /// A kernel for MLX: `kind: kernel`.
@@ -80,6 +80,15 @@ pub struct CommandProblem {
     /// The command and its arguments; the candidate's path is appended. An argument that names a file in the
     /// problem's folder (the first one only with a `/` in it) is made absolute. It runs in an empty folder of its own.
     pub command: Vec<String>,
+    /// A trusted program that makes the task and judges the answer, so that no number comes out of the candidate's process. It is
+    /// run twice, without the candidate: with the further arguments `make SEED` it prints a challenge, which the command gets on its
+    /// standard input; with `score CHALLENGE ANSWER SECONDS` (two files and the evaluator's own clock) it prints the metrics. Then what
+    /// the command prints is only the answer.
+    #[serde(default)]
+    pub judge: Vec<String>,
+    /// What the command may reach beyond computing.
+    #[serde(default)]
+    pub sandbox: SandboxSettings,
     /// Its environment besides `PATH`, `HOME`, `TMPDIR` and `LANG`. Nothing else is passed on.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -93,6 +102,23 @@ pub struct CommandProblem {
     /// Hints for the prompt (Markdown).
     #[serde(default)]
     pub notes: String,
+}
+
+/// What a problem's command may do in the sandbox. It always has the system's libraries and tools, its interpreter, a private
+/// folder to write to, and the problem's folder (with a judge only the files that `command` names).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxSettings {
+    /// Further files and folders that it may read and execute.
+    pub read: Vec<PathBuf>,
+    /// Device files that it may use, such as a GPU's.
+    pub devices: Vec<PathBuf>,
+    /// Whether it may use the network.
+    pub network: bool,
+    /// Processes and threads at once, at most.
+    pub processes: u32,
+    /// Size of its private folder in bytes, at most.
+    pub scratch_bytes: u64,
 }
 
 /// The word `kernel`.
@@ -343,15 +369,24 @@ impl Problem {
             }
             Self::Command(problem) => {
                 problem.initial_program = folder.join(&problem.initial_program);
-                for (index, argument) in problem.command.iter_mut().enumerate() {
-                    let file = folder.join(&*argument);
-                    // `python3` means the one in PATH, whatever lies in the folder.
-                    let may_be_file = index > 0 || argument.contains('/');
-                    if may_be_file && !argument.is_empty() && file.is_file() {
-                        *argument = file.to_string_lossy().into_owned();
-                    }
+                name_files(&mut problem.command, folder);
+                name_files(&mut problem.judge, folder);
+                for path in problem.sandbox.read.iter_mut().chain(&mut problem.sandbox.devices) {
+                    *path = folder.join(&*path);
                 }
             }
+        }
+    }
+}
+
+/// Makes those arguments absolute that name files in the folder.
+fn name_files(command: &mut [String], folder: &Path) {
+    for (index, argument) in command.iter_mut().enumerate() {
+        let file = folder.join(&*argument);
+        // `python3` means the one in PATH, whatever lies in the folder.
+        let may_be_file = index > 0 || argument.contains('/');
+        if may_be_file && !argument.is_empty() && file.is_file() {
+            *argument = file.to_string_lossy().into_owned();
         }
     }
 }

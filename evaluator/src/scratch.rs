@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -33,6 +34,14 @@ impl Scratch {
     /// A new empty folder that only we can enter.
     pub(crate) fn folder(&self, purpose: &str) -> io::Result<TempDir> {
         tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(self.folder.path())
+    }
+
+    /// A new empty folder for what a command in the sandbox shall read: there it is another user. Its parent keeps
+    /// others out.
+    pub(crate) fn shared_folder(&self, purpose: &str) -> io::Result<TempDir> {
+        let folder = self.folder(purpose)?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        Ok(folder)
     }
 }
 

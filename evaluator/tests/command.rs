@@ -301,3 +301,60 @@ async fn a_missing_executable_names_the_remedy() {
     let error = Evaluator::spawn(options).await.unwrap_err();
     assert!(error.to_string().contains("cargo build"), "{error}");
 }
+
+/// A judge for tasks whose answer is the challenge itself; it keeps its own notes beside it.
+const JUDGE: &str = "\
+case $1 in
+  make) echo \"challenge $2\" ;;
+  score)
+    if cmp -s \"$2\" \"$3\"; then echo \"{\\\"score\\\": 7, \\\"seconds\\\": $4}\"
+    else echo '{\"error\": \"the answer is another one\"}'; fi ;;
+esac
+";
+
+async fn judged(judge: &str, lines: &str) -> Result<EvaluationReport, EvaluatorError> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("judge.sh"), judge).unwrap();
+    let problem = command_problem(folder.path(), &format!("{SETTINGS}judge: [sh, judge.sh]\n"));
+    let evaluator = Evaluator::spawn(options(folder.path(), problem)).await.unwrap();
+    let report = evaluator.evaluate(job(1, lines)).await;
+    evaluator.shutdown().await;
+    report
+}
+
+#[tokio::test]
+async fn with_a_judge_the_number_comes_from_the_judge() {
+    let report = judged(JUDGE, "cat").await.unwrap();
+    let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
+    assert!((measured.score.get() - 7.0).abs() < 1e-12);
+    let seconds = measured.metrics["seconds"];
+    assert!((seconds - report.trials[0].wall_seconds.unwrap()).abs() < 1e-9, "{seconds}");
+    assert!(measured.reason.contains("judge"), "{}", measured.reason);
+}
+
+#[tokio::test]
+async fn with_a_judge_a_score_that_the_candidate_prints_is_only_a_wrong_answer() {
+    for lines in ["echo '{\"score\": 1000000}'", "cat; echo '{\"score\": 1000000}'", "cat > /dev/null"] {
+        let outcome = judged(JUDGE, lines).await.unwrap().outcome;
+        let reason = "judge: the answer is another one".to_owned();
+        assert_eq!(outcome, Outcome::Rejected { reason }, "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn every_evaluation_gets_another_challenge() {
+    let mut answers = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let report = judged(&JUDGE.replace("cmp -s", "false"), "cat").await.unwrap();
+        answers.insert(artifact(&report, "stdout").to_owned());
+    }
+    assert_eq!(answers.len(), 3, "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_broken_judge_is_our_error_not_the_candidates() {
+    for judge in ["exit 3", "case $1 in make) ;; score) echo nonsense ;; esac"] {
+        let error = judged(judge, "cat").await.unwrap_err().to_string();
+        assert!(error.contains("the problem's judge"), "{error}");
+    }
+}

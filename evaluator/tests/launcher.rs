@@ -53,8 +53,7 @@ impl Launched {
     fn ended(mut self) -> Ended {
         loop {
             match self.news().expect("the launcher says how it ended") {
-                News::Memory(_) => {}
-                News::Started { .. } => {}
+                News::Memory(_) | News::Started { .. } => {}
                 News::Ended(ended) => {
                     assert!(self.launcher.wait().unwrap().success());
                     return ended;

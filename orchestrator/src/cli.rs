@@ -96,6 +96,9 @@ pub enum Command {
         /// The configuration whose problem it is for.
         #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
         config: PathBuf,
+        /// Run the program with nothing between it and this machine. Every report will say so, in red.
+        #[arg(long)]
+        no_sandbox: bool,
         /// Print the report as JSON.
         #[arg(long)]
         json: bool,
@@ -156,6 +159,9 @@ pub struct Overrides {
     /// Events as JSON lines on standard output.
     #[arg(long)]
     pub json: bool,
+    /// Run candidates with nothing between them and this machine. Every report will say so, in red.
+    #[arg(long)]
+    pub no_sandbox: bool,
 }
 
 /// How tables are printed.

@@ -1,6 +1,7 @@
 //! Carries out what the command line asks for. The only place, with `progress`, that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
+mod alarm;
 mod browse;
 mod doctor;
 mod evaluate;
@@ -43,7 +44,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Query { expression, sql, run, all_runs, format } => {
             browse::query(db, expression.as_deref(), sql, run, all_runs, format).await
         }
-        Command::Evaluate { program, config, json } => evaluate::evaluate(&program, &config, json).await,
+        Command::Evaluate { program, config, no_sandbox, json } => {
+            evaluate::evaluate(&program, &config, no_sandbox, json).await
+        }
         Command::Doctor { config, json } => doctor::doctor(db, &config, json).await,
     }
 }

@@ -119,6 +119,8 @@ pub struct Config {
     pub prompt: PromptSettings,
     /// Evaluator settings.
     pub evaluator: EvaluatorSettings,
+    /// Whether candidates run in the sandbox. No file can turn it off, only the flag `--no-sandbox`.
+    pub sandbox: bool,
     /// `PATH` for compilers and commands.
     pub search_path: String,
     /// Where models named by hub id are kept.
@@ -218,6 +220,7 @@ impl Config {
             llm,
             prompt,
             evaluator,
+            sandbox: !overrides.no_sandbox,
             search_path: environment::path(),
             model_cache: environment::model_cache(),
         })

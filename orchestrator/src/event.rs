@@ -24,6 +24,8 @@ pub enum Event {
         resumed: u64,
         /// Where everything is kept.
         database: String,
+        /// How well candidates are shut in: `full`, `reduced`, `none`.
+        sandbox: &'static str,
     },
     /// A proposal arrived and is stored.
     Proposed {

@@ -120,7 +120,7 @@ pub fn step(stage: &str, arm: Option<&str>, trial: Option<(u32, u32)>) -> String
 /// An event as one plain line; none for those that would only scroll by.
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
-        Event::RunStarted { run, title, proposer, seed, max_iterations, resumed, database } => {
+        Event::RunStarted { run, title, proposer, seed, max_iterations, resumed, database, .. } => {
             let verb = if *resumed == 0 { "starts" } else { "goes on" };
             let stored = if *resumed == 0 { String::new() } else { format!(", {resumed} outcomes stored") };
             format!(

@@ -41,6 +41,9 @@ pub struct MeasuredBy {
     pub backend: Option<String>,
     /// The processor's or GPU's name; absent for command problems.
     pub device: Option<String>,
+    /// How well the candidate was shut in: `full`, `reduced` or `none`; absent in evaluations from before there was a
+    /// sandbox.
+    pub sandbox: Option<String>,
     /// The protocol's name, e.g. `fixed`, `command`.
     pub protocol: String,
     /// The protocol's parameters as a JSON object.
@@ -67,6 +70,7 @@ struct Row {
     mlx: Option<String>,
     backend: Option<String>,
     device: Option<String>,
+    sandbox: Option<String>,
     protocol: String,
     parameters: String,
 }
@@ -86,8 +90,8 @@ impl ProgramDb {
         let mut write = self.begin().await?;
         let id: i64 = sqlx::query_scalar(
             "INSERT INTO evaluation (run_id, number, started_at, ended_at, evaluator, harness, mlx, backend, device,
-                                     protocol, parameters)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                                     sandbox, protocol, parameters)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(run)
         .bind(number.0.cast_signed())
@@ -98,6 +102,7 @@ impl ProgramDb {
         .bind(&by.mlx)
         .bind(&by.backend)
         .bind(&by.device)
+        .bind(&by.sandbox)
         .bind(&by.protocol)
         .bind(by.parameters.to_string())
         .fetch_one(write.connection())
@@ -142,6 +147,7 @@ impl ProgramDb {
                 mlx: row.mlx,
                 backend: row.backend,
                 device: row.device,
+                sandbox: row.sandbox,
                 protocol: row.protocol,
                 parameters,
             },

@@ -19,6 +19,7 @@ mod query;
 mod replay;
 mod run;
 mod run_lock;
+mod sandbox;
 mod schema;
 mod session;
 mod statement;

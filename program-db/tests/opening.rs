@@ -130,7 +130,7 @@ async fn a_database_of_a_newer_evolve_is_refused() {
     .await
     .unwrap();
     connection.close().await.unwrap();
-    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 1); use that evolve, or name another file with --db");
+    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 2); use that evolve, or name another file with --db");
 }
 
 #[tokio::test]
@@ -219,4 +219,44 @@ async fn a_database_has_one_lock_whatever_name_it_is_opened_by() {
     assert!(matches!(two.lock_run(run), Err(DbError::RunBusy { .. })));
     drop(lock);
     drop(two.lock_run(run).unwrap());
+}
+
+/// A database as the first version of the schema left it, with one evaluation in it.
+async fn first_version(folder: &Path) -> std::path::PathBuf {
+    let migrations = folder.join("migrations");
+    std::fs::create_dir(&migrations).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/0001_history.sql");
+    std::fs::copy(source, migrations.join("0001_history.sql")).unwrap();
+    let path = folder.join("old.db");
+    let mut connection = raw(&path).await;
+    sqlx::migrate::Migrator::new(migrations)
+        .await
+        .unwrap()
+        .run_direct(None, &mut connection, false)
+        .await
+        .unwrap();
+    for statement in [
+        "PRAGMA application_id = 0x65766c76",
+        "INSERT INTO run (title, problem, seed, lookahead, config, config_path) VALUES ('t', 'p', 1, 1, '', '')",
+        "INSERT INTO proposal (run_id, number, island, proposer, operator, latency_ms, requests, inspirations)
+         VALUES (1, 0, 0, 'user', 'initial', 0, 0, '[]')",
+        "INSERT INTO program (run_id, number, generation, code_hash, source) VALUES (1, 0, 0, 'h', 'x')",
+        "INSERT INTO evaluation (run_id, number, started_at, ended_at, evaluator, protocol, parameters)
+         VALUES (1, 0, 1, 2, '0', 'fixed', '{}')",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    path
+}
+
+#[tokio::test]
+async fn evaluations_from_before_the_sandbox_count_as_made_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = first_version(folder.path()).await;
+    let db = ProgramDb::open(&path).await.unwrap();
+    assert_eq!(db.sandboxes(None).await.unwrap(), [("none".to_owned(), 1)].into());
+    let run = history(&db).await;
+    let counts = db.sandboxes(Some(run)).await.unwrap();
+    assert!(counts.contains_key("full") && !counts.contains_key("none"), "{counts:?}");
 }

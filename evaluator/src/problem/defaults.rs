@@ -3,7 +3,7 @@
 use search::Language;
 use trial_protocol::{CheckCase, Dtype, Quantization};
 
-use super::{Checks, Constraints, FixedSettings, Limits};
+use super::{Checks, Constraints, FixedSettings, Limits, SandboxSettings};
 
 pub(super) fn rust() -> Language {
     Language::Rust
@@ -31,6 +31,18 @@ impl Default for Limits {
             trial_seconds: 300.0,
             memory_bytes: 16 << 30,
             program_bytes: 256 << 10,
+        }
+    }
+}
+
+impl Default for SandboxSettings {
+    fn default() -> Self {
+        Self {
+            read: Vec::new(),
+            devices: Vec::new(),
+            network: false,
+            processes: 64,
+            scratch_bytes: 256 << 20,
         }
     }
 }

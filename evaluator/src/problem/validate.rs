@@ -1,5 +1,7 @@
 //! Values that make no sense, found before anything runs.
 
+use std::path::PathBuf;
+
 use search::Language;
 
 use super::{CommandProblem, KernelProblem, Limits, Problem, ProtocolSettings};
@@ -54,9 +56,22 @@ impl CommandProblem {
         if self.command.first().is_none_or(String::is_empty) {
             return Err("`command` is empty: write for example `command: [python3, evaluator.py]`".to_owned());
         }
+        if self.judge.first().is_some_and(String::is_empty) {
+            return Err("`judge` begins with an empty word: write for example `judge: [python3, judge.py]`"
+                .to_owned());
+        }
         if self.parallel == 0 {
             return Err("`parallel` must be at least 1".to_owned());
         }
+        if self.sandbox.processes == 0 {
+            return Err("`sandbox: processes` must be at least 1".to_owned());
+        }
+        let named = |key, paths: &[PathBuf]| match paths.iter().find(|path| !path.exists()) {
+            Some(path) => Err(format!("`sandbox: {key}`: there is no {}", path.display())),
+            None => Ok(()),
+        };
+        named("read", &self.sandbox.read)?;
+        named("devices", &self.sandbox.devices)?;
         Ok(())
     }
 }

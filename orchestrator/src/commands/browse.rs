@@ -6,6 +6,7 @@ use program_db::{ProgramDb, Table, Value};
 use search::ProgramId;
 use similar::TextDiff;
 
+use super::alarm;
 use super::open::{program_of, reading, run_of, storage};
 use super::table::render;
 use super::text::{printable, utc};
@@ -50,6 +51,7 @@ pub(super) async fn runs(db: Option<&Path>, format: Format) -> Result<ExitCode, 
         ]);
     }
     print!("{}", render(&table, format)?);
+    alarm::say(alarm::of_runs(&db, None).await?);
     Ok(ExitCode::Success)
 }
 
@@ -69,6 +71,7 @@ pub(super) async fn best(
         })?,
     };
     let about = program.outcome.as_ref().map(ToString::to_string).unwrap_or_default();
+    alarm::say(alarm::of_runs(&db, Some(run)).await?);
     match out {
         Some(out) => {
             std::fs::write(out, &program.source)
@@ -158,6 +161,9 @@ pub(super) async fn show(
             by.evaluator
         ));
     }
+    if let Some(alarm) = evaluation.as_ref().and_then(|of| alarm::of_one(of.measured_by.sandbox.as_deref())) {
+        println!("{}", alarm::on_stdout(&alarm));
+    }
     text.push('\n');
     text.push_str(&report::trials(&trials));
     text.push_str(
@@ -185,6 +191,7 @@ fn measured_by(by: &program_db::MeasuredBy) -> serde_json::Value {
         "mlx": by.mlx,
         "backend": by.backend,
         "device": by.device,
+        "sandbox": by.sandbox,
         "protocol": by.protocol,
         "parameters": by.parameters,
     })
@@ -228,6 +235,7 @@ pub(super) async fn lineage(
         ]);
     }
     print!("{}", render(&table, format)?);
+    alarm::say(alarm::of_runs(&db, Some(run)).await?);
     Ok(ExitCode::Success)
 }
 
@@ -241,12 +249,9 @@ pub(super) async fn query(
 ) -> Result<ExitCode, Failure> {
     let db = reading(db).await?;
     let expression = expression.unwrap_or_default();
-    let table = if sql {
-        db.sql(expression).await.map_err(storage)?
-    } else {
-        let run = if all_runs { None } else { Some(run_of(&db, run).await?) };
-        db.query(run, expression).await.map_err(storage)?
-    };
-    print!("{}", render(&table, format)?);
+    let run = if all_runs || sql { None } else { Some(run_of(&db, run).await?) };
+    let table = if sql { db.sql(expression).await } else { db.query(run, expression).await };
+    print!("{}", render(&table.map_err(storage)?, format)?);
+    alarm::say(alarm::of_runs(&db, run).await?);
     Ok(ExitCode::Success)
 }

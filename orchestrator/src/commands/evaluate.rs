@@ -5,16 +5,22 @@ use std::path::Path;
 use evaluator::{Evaluator, Job};
 use search::token_hash;
 
-use super::open;
 use super::text::printable;
+use super::{alarm, open};
 use crate::cli::Overrides;
 use crate::config::Config;
 use crate::event::Event;
 use crate::exit_code::{ExitCode, Failure};
 use crate::{progress, report};
 
-pub(super) async fn evaluate(program: &Path, config: &Path, json: bool) -> Result<ExitCode, Failure> {
-    let config = Config::read(config, &Overrides::default()).map_err(Failure::usage)?;
+pub(super) async fn evaluate(
+    program: &Path,
+    config: &Path,
+    no_sandbox: bool,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let config =
+        Config::read(config, &Overrides { no_sandbox, ..Overrides::default() }).map_err(Failure::usage)?;
     let source = std::fs::read_to_string(program)
         .map_err(|error| Failure::usage(format!("{}: can't be read: {error}", program.display())))?;
     let evaluator = open::evaluator(&config).await?;
@@ -28,6 +34,9 @@ pub(super) async fn evaluate(program: &Path, config: &Path, json: bool) -> Resul
     if json {
         println!("{}", serde_json::to_string_pretty(&evaluation).unwrap_or_default());
     } else {
+        if let Some(alarm) = alarm::of_one(Some(evaluation.measured_by.sandbox.as_str())) {
+            println!("{}", alarm::on_stdout(&alarm));
+        }
         print!("{}", printable(&report::evaluation(&evaluation)));
     }
     let measured = evaluation.outcome.measured().is_some();

@@ -75,6 +75,7 @@ pub(super) async fn evaluator(config: &Config) -> Result<Evaluator, Failure> {
     );
     options.harness = Some(harness(config));
     options.model_cache = config.model_cache.clone();
+    options.sandbox = config.sandbox;
     if let Some(builds) = config.evaluator.parallel_builds {
         options.builds = builds;
     }

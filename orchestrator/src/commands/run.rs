@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use evaluator::order::Tier;
 use program_db::{NewProgram, NewRun, ProgramDb, RunId};
 use search::{Outcome, token_hash};
 use tokio_util::sync::CancellationToken;
 
+use super::alarm;
 use super::open::{self, storage};
 use super::text::printable;
 use crate::cli::{ResumeArgs, RunArgs};
@@ -54,7 +56,9 @@ async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -
     let _lock = db.lock_run(run).map_err(storage)?;
     let events = Events::default();
     let screen = progress::show(progress::Style::choose(json), events.subscribe());
-    events.send(started(&db, run, &config, proposer.name()).await?);
+    let sandbox = evaluator.measured_by().sandbox;
+    alarm::say(alarm::of_one(Some(sandbox.as_str())));
+    events.send(started(&db, run, &config, proposer.name(), sandbox).await?);
     let session = db.start_session(run, env!("CARGO_PKG_VERSION")).await.map_err(storage)?;
     let interrupt = CancellationToken::new();
     let signals = tokio::spawn(interrupt_on_signal(interrupt.clone()));
@@ -75,6 +79,9 @@ async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -
     let reason = result?;
     if !json {
         print!("{}", printable(&summary(&db, run).await?));
+        if let Some(alarm) = alarm::of_runs(&db, Some(run)).await? {
+            println!("{}", alarm::on_stdout(&alarm));
+        }
     }
     match reason {
         StopReason::Interrupted => {
@@ -104,7 +111,13 @@ async fn create(db: &ProgramDb, config: &Config) -> Result<RunId, Failure> {
     db.create_run(&run).await.map_err(storage)
 }
 
-async fn started(db: &ProgramDb, run: RunId, config: &Config, proposer: &str) -> Result<Event, Failure> {
+async fn started(
+    db: &ProgramDb,
+    run: RunId,
+    config: &Config,
+    proposer: &str,
+    sandbox: Tier,
+) -> Result<Event, Failure> {
     let summary = db.summary(run).await.map_err(storage)?;
     Ok(Event::RunStarted {
         run,
@@ -114,6 +127,7 @@ async fn started(db: &ProgramDb, run: RunId, config: &Config, proposer: &str) ->
         max_iterations: config.max_iterations,
         resumed: summary.outcomes.values().sum(),
         database: db.path().display().to_string(),
+        sandbox: sandbox.as_str(),
     })
 }
 

@@ -34,7 +34,7 @@ pub(super) fn read(config: &Path, folder: &Path) -> Result<LoadedProblem, Config
     let (probe, text) = yaml::read::<Probe>(&file)?;
     let problem = match probe.kind {
         Kind::Kernel => Problem::Kernel(Box::new(yaml::parse::<KernelProblem>(&file, &text)?)),
-        Kind::Command => Problem::Command(yaml::parse::<CommandProblem>(&file, &text)?),
+        Kind::Command => Problem::Command(Box::new(yaml::parse::<CommandProblem>(&file, &text)?)),
     };
     LoadedProblem::complete(problem, &folder).map_err(|error| describe(&file, error))
 }

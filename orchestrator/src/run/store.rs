@@ -139,6 +139,7 @@ fn new_evaluation(report: &EvaluationReport) -> NewEvaluation {
             mlx: by.mlx,
             backend: by.backend,
             device: by.device,
+            sandbox: Some(by.sandbox.as_str().to_owned()),
             protocol: by.protocol,
             parameters: by.parameters,
         },

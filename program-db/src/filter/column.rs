@@ -71,6 +71,7 @@ pub static COLUMNS: &[Column] = {
         column("mlx", Text, false, "MLX's version"),
         column("harness", Text, false, "the MLX harness's version"),
         column("evaluator", Text, false, "the evaluator's version"),
+        column("sandbox", Text, false, "how well it was shut in: full, reduced, none"),
         column("code_hash", Text, false, "hash of the program's tokens; null without a program"),
         column("created_at", Time, true, "when the reply was there (UTC)"),
         column("source", LongText, false, "the program's text"),

@@ -106,6 +106,7 @@ pub fn evaluation(outcome: Outcome) -> NewEvaluation {
             mlx: Some("0.32.2".to_owned()),
             backend: Some("cpu".to_owned()),
             device: Some("a processor".to_owned()),
+            sandbox: Some("full".to_owned()),
             protocol: "fixed".to_owned(),
             parameters: serde_json::json!({ "alpha": 0.05 }),
         },
