@@ -31,6 +31,7 @@ mod scratch;
 mod serve;
 pub mod statistics;
 mod stop;
+pub mod suite;
 pub mod trial;
 pub mod verdict;
 pub mod wire;

@@ -14,8 +14,8 @@ fn extend<'long, 'short, T: ?Sized>(_: &'long &'short (), value: &'short mut T) 
     value
 }
 
-fn for_ever<'short, T: ?Sized>(value: &'short mut T) -> &'static mut T {
-    let extend: for<'long> fn(&'static &'long (), &'long mut T) -> &'static mut T = extend;
+fn for_ever<'short, 'long, T: ?Sized>(value: &'short mut T) -> &'long mut T {
+    let extend: for<'any> fn(_, &'any mut T) -> &'long mut T = extend;
     extend(STATIC, value)
 }
 
