@@ -49,7 +49,9 @@ async fn overhead(evaluations: u64) -> Result<()> {
     let mut times = Vec::new();
     for id in 0..evaluations {
         let started = Instant::now();
-        let report = evaluator.evaluate(Job { id, program: program(id), kernel: String::new() }).await?;
+        let report = evaluator
+            .evaluate(Job { id, program: program(id), kernel: String::new(), screen: false })
+            .await?;
         let command = report.trials.first().and_then(|trial| trial.wall_seconds).unwrap_or_default();
         times.push(started.elapsed().as_secs_f64() - command);
     }
@@ -77,7 +79,7 @@ async fn kernel() -> Result<()> {
         let start =
             initial.find("EVOLVE-BLOCK-START").and_then(|at| Some(at + initial[at..].find('\n')? + 1));
         let (head, tail) = initial.split_at(start.unwrap_or_default());
-        Job { id, program: format!("{head}// {id}\n{tail}"), kernel: format!("bench{id}") }
+        Job { id, program: format!("{head}// {id}\n{tail}"), kernel: format!("bench{id}"), screen: false }
     };
     let mut compiles = Vec::new();
     for id in 0..COMPILES {

@@ -44,7 +44,8 @@ pub fn read(path: Option<&Path>) -> Result<Harness, HarnessError> {
     let harness: Harness = serde_json::from_str(&text)
         .map_err(|error| HarnessError::Malformed { path: path.to_owned(), message: error.to_string() })?;
     let folders = harness.dependencies.iter().chain(&harness.libraries);
-    let parts = [&harness.runner, &harness.kernel_api, &harness.rustc].into_iter().chain(folders);
+    let parts =
+        [&harness.runner, &harness.grader, &harness.kernel_api, &harness.rustc].into_iter().chain(folders);
     let missing = parts.into_iter().find(|part| !part.exists()).cloned();
     match missing {
         Some(part) => Err(HarnessError::Incomplete { part }),

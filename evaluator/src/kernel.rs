@@ -1,26 +1,38 @@
-//! Evaluates a kernel: gate, compile, check, trials, verdict.
+//! Evaluates a kernel: gate, compile, check, canary, trials with a judge after each, verdict.
+//!
+//! Whatever decides comes from here or from the grader: the clock, the seeds, the challenges, the comparisons, the tokens, the
+//! loss. The candidate's process only ever returns bytes.
 
+mod canary;
 mod check;
+mod judge;
 mod trials;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use search::{Language, Outcome, Stage};
+use search::{Language, Measured, Outcome, Score, Stage, Verdict};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+use trial_protocol::{CheckCase, PrepareRequest, Prepared, Training};
 
-use crate::compile::{Compiled, Compiler};
+use crate::challenge;
+use crate::compile::{Build, Compiled, Compiler};
+use crate::confine::Confine;
 use crate::device::Device;
+use crate::footprint::{self, Footprint};
 use crate::gate::Gate;
+use crate::grader::{Grader, GraderOptions};
 use crate::harness;
 use crate::job::Job;
 use crate::launch::Launcher;
 use crate::log::Log;
-use crate::order::Tier;
 use crate::problem::{KernelProblem, Metric};
 use crate::protocol;
 use crate::report::MeasuredBy;
-use crate::runner::Runner;
-use crate::scratch::Scratch;
+use crate::runner::{Fault, Runner};
+use crate::scratch::{Scratch, write_shared};
+use crate::secret::{Secret, fresh_seed};
 use crate::statistics;
 use crate::stop::Stop;
 use crate::trial::{Arm, Exit, TrialRecord};
@@ -40,13 +52,23 @@ pub(crate) struct KernelEvaluator {
     gate: Gate,
     compiler: Compiler,
     runner: Runner,
+    grader: Grader,
+    prepared: Prepared,
+    /// As the runner gets it: with a folder that has nothing but the texts to train on.
+    training: Training,
+    _texts: TempDir,
+    /// The problem's layers to check on, and the model's own.
+    announced: Vec<CheckCase>,
     device: Device,
     baseline: Arc<Compiled>,
+    /// The baseline's memory in one trial, which screenings compare with.
+    footprint: OnceCell<Option<Footprint>>,
     pub(crate) measured_by: MeasuredBy,
 }
 
 impl KernelEvaluator {
-    /// Finds the harness and compiles the baseline, so that later compiler errors are the candidates' own.
+    /// Finds the harness, starts the grader, and proves with the baseline that compiling, checking and judging work, so that
+    /// later failures are the candidates' own.
     pub(crate) async fn prepare(
         hello: &Hello,
         problem: KernelProblem,
@@ -62,6 +84,24 @@ impl KernelEvaluator {
                 let line = refusal.line.map(|line| format!(":{line}")).unwrap_or_default();
                 Stop::Broken(format!("{path}{line}: the initial program is refused itself: {refusal}"))
             })?;
+        let confine = Confine { sandbox: hello.sandbox };
+        let compiler = Compiler::prepare(
+            harness.clone(),
+            launcher.clone(),
+            scratch.clone(),
+            hello.path.clone(),
+            problem.limits.clone(),
+            confine,
+        )
+        .await?;
+        let baseline = compiler.compile(&initial, BASELINE, Build::Faithful).await?;
+        let baseline = baseline.map_err(|(_, artifact)| {
+            Stop::Broken(format!(
+                "{path}: the initial program doesn't compile; correct it, or run `make mlx` again if the compiler \
+                 complains of the kernel API:\n{}",
+                artifact.content
+            ))
+        })?;
         let protocol = protocol::for_problem(&problem, false);
         let measured_by = MeasuredBy {
             evaluator: env!("CARGO_PKG_VERSION").to_owned(),
@@ -69,76 +109,211 @@ impl KernelEvaluator {
             mlx: Some(harness.description.mlx.clone()),
             backend: Some(harness.description.backend.clone()),
             device: Some(harness.description.device.clone()),
-            sandbox: Tier::None,
+            sandbox: baseline.tier,
             protocol: protocol.name().to_owned(),
             parameters: protocol.parameters(),
         };
-        let compiler = Compiler::new(
-            harness.clone(),
-            launcher.clone(),
-            scratch.clone(),
-            hello.path.clone(),
-            problem.limits.clone(),
-        );
-        let baseline = compiler.compile(&initial, BASELINE).await?.map_err(|(_, artifact)| {
-            Stop::Broken(format!(
-                "{path}: the initial program doesn't compile; correct it, or run `make mlx` again if the compiler \
-                 complains of the kernel API:\n{}",
-                artifact.content
-            ))
-        })?;
+        let request = PrepareRequest {
+            model: problem.model.clone(),
+            training: problem.training.clone(),
+            error_budget: problem.checks.error_budget,
+        };
+        let options = GraderOptions {
+            harness: harness.clone(),
+            launcher: launcher.clone(),
+            scratch: scratch.clone(),
+            path: hello.path.clone(),
+            model_cache: hello.model_cache.clone(),
+            confine,
+        };
+        let (grader, prepared, texts) = Grader::prepare(options, request).await?;
+        if prepared.quantized_layers == 0 {
+            let error = "the model has no quantized layers, so there is nothing for a quantized kernel to do; name a \
+                         quantized model in problem.yaml";
+            return Err(Stop::Broken(error.to_owned()));
+        }
+        let folder = scratch.shared_folder("texts")?;
+        write_shared(&folder.path().join("train.jsonl"), &texts)?;
+        let training = Training { data: folder.path().to_owned(), ..problem.training.clone() };
+        let mut read = prepared.files.clone();
+        read.push(folder.path().to_owned());
+        let path = hello.path.clone();
         let memory_bytes = problem.limits.memory_bytes;
-        let runner = Runner::new(
-            harness,
-            launcher,
-            scratch,
-            hello.path.clone(),
-            hello.model_cache.clone(),
-            memory_bytes,
-        );
-        let device = Device::new(hello.builds, hello.device_lock.clone());
-        Ok(Self { problem, initial, gate, compiler, runner, device, baseline, measured_by })
+        let runner = Runner { harness, launcher, scratch, path, memory_bytes, confine, read };
+        let announced = [problem.checks.cases.as_slice(), &prepared.cases].concat();
+        let evaluator = Self {
+            device: Device::new(hello.builds, hello.device_lock.clone()),
+            footprint: OnceCell::new(),
+            _texts: folder,
+            problem,
+            initial,
+            gate,
+            compiler,
+            runner,
+            grader,
+            prepared,
+            training,
+            announced,
+            baseline,
+            measured_by,
+        };
+        evaluator.prove().await?;
+        Ok(evaluator)
     }
 
     /// The whole way of one candidate.
     pub(crate) async fn evaluate(&self, job: &Job, log: &mut Log) -> Result<Outcome, Stop> {
         self.gate.pass(&job.program).map_err(Outcome::from)?;
+        let secret = Secret::draw()?;
         let candidate = self.compile(job, log).await?;
-        self.check(&candidate, log).await?;
-        self.measure(job, &candidate, log).await
+        self.examine(job, &candidate, &secret, log).await?;
+        if job.screen {
+            return self.screen(&candidate, &secret, log).await;
+        }
+        self.measure(job, &candidate, &secret, log).await
     }
 
     async fn compile(&self, job: &Job, log: &mut Log) -> Result<Arc<Compiled>, Stop> {
         let _building = self.device.build().await?;
         log.event(Event::Entered { stage: Stage::Compile });
-        self.compiler.compile(&job.program, &job.kernel).await?.map_err(|(outcome, artifact)| {
+        let compiled = self.compiler.compile(&job.program, &job.kernel, Build::Faithful).await?;
+        compiled.map_err(|(outcome, artifact)| {
             log.artifacts.push(artifact);
             Stop::Outcome(outcome)
         })
     }
 
+    /// Check and canary.
+    async fn examine(
+        &self,
+        job: &Job,
+        candidate: &Compiled,
+        secret: &Secret,
+        log: &mut Log,
+    ) -> Result<(), Stop> {
+        let _building = self.device.build().await?;
+        log.event(Event::Entered { stage: Stage::Check });
+        let mut rng = secret.generator();
+        self.check(candidate, &mut rng, log).await?;
+        self.canary(job, &mut rng, log).await
+    }
+
     /// Runs whatever trials the protocol asks for, then judges.
-    async fn measure(&self, job: &Job, candidate: &Compiled, log: &mut Log) -> Result<Outcome, Stop> {
+    async fn measure(
+        &self,
+        job: &Job,
+        candidate: &Compiled,
+        secret: &Secret,
+        log: &mut Log,
+    ) -> Result<Outcome, Stop> {
         let is_baseline = job.program == self.initial;
         let mut protocol = protocol::for_problem(&self.problem, is_baseline);
-        let judgement = match self.run_trials(protocol.as_mut(), candidate, log).await? {
+        let judgement = match self.run_trials(protocol.as_mut(), candidate, secret, log).await? {
             Ending::Judged(judgement) => judgement,
             Ending::Aborted { arm: Arm::Candidate, failure } => return Ok(failure),
-            Ending::Aborted { arm: Arm::Baseline, failure } => {
-                let failure = match failure {
-                    Outcome::Crash { message, .. } => message,
-                    other => other.to_string(),
-                };
-                return Err(Stop::Broken(format!(
-                    "the baseline itself can't be measured; the problem's model, training settings or limits don't \
-                     fit this machine, see `evolve doctor`: {failure}"
-                )));
-            }
+            Ending::Aborted { arm: Arm::Baseline, failure } => return Err(unmeasurable(&failure)),
         };
+        self.look_for_hidden_memory(&footprints(&log.trials, Arm::Baseline), log)?;
         let arm = if is_baseline { Arm::Baseline } else { Arm::Candidate };
         let metrics = means(&log.trials, arm);
         Ok(verdict::outcome(judgement, &self.problem.objectives, metrics, is_baseline))
     }
+
+    /// A single trial, which tells whether the candidate is honest, not whether it is good.
+    async fn screen(&self, candidate: &Compiled, secret: &Secret, log: &mut Log) -> Result<Outcome, Stop> {
+        let baseline = self.footprint.get_or_try_init(|| self.weigh_baseline()).await?;
+        if let Some(failure) = self.run_screening(candidate, secret, log).await? {
+            return Ok(failure);
+        }
+        self.look_for_hidden_memory(baseline.as_slice(), log)?;
+        let score = Score::new(1.0).map_err(|error| Stop::Broken(error.to_string()))?;
+        Ok(Outcome::Measured(Measured {
+            score,
+            verdict: Verdict::Inconclusive,
+            metrics: means(&log.trials, Arm::Candidate),
+            effects: Vec::new(),
+            reason: "screened: passes every fence; nothing was compared with the baseline's speed".to_owned(),
+        }))
+    }
+
+    /// Compares every candidate's trial with the baseline's. A GPU with memory of its own keeps it out of the operating
+    /// system's sight.
+    fn look_for_hidden_memory(&self, baseline: &[Footprint], log: &Log) -> Result<(), Outcome> {
+        if self.runner.harness.description.backend == "cuda" {
+            return Ok(());
+        }
+        let candidate = footprints(&log.trials, Arm::Candidate);
+        match candidate.iter().find_map(|trial| footprint::hidden(baseline, trial)) {
+            Some(reason) => Err(Outcome::Rejected { reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// What a fault means for the candidate. What the runner says of model, data and settings is only believed if the
+    /// baseline fails too.
+    async fn blame(&self, fault: Fault, stage: Stage) -> Result<Outcome, Stop> {
+        let Fault::Setup(message) = fault else { return Ok(self.failure(fault, stage)) };
+        let mut rng = Secret::draw()?.generator();
+        let baseline = match stage {
+            Stage::Trial => {
+                let _building = self.device.build().await?;
+                let training = Training { iterations: 1, ..self.training.clone() };
+                let (seed, warm_up_seed) = (fresh_seed(&mut rng), fresh_seed(&mut rng));
+                self.train(&self.baseline, training, seed, warm_up_seed).await?.result.err()
+            }
+            _ => {
+                let challenges = challenge::draw_one(&self.announced, &mut rng);
+                self.compare(&self.baseline, &challenges).await?.result.err()
+            }
+        };
+        match baseline {
+            Some(fault) => Err(Stop::Broken(format!("{message} (and so with the baseline: {fault})"))),
+            None => Ok(Outcome::Crash { stage, message }),
+        }
+    }
+
+    /// What a fault means for the candidate.
+    fn failure(&self, fault: Fault, stage: Stage) -> Outcome {
+        let limits = &self.problem.limits;
+        match fault {
+            Fault::Kernel(message) | Fault::Setup(message) | Fault::Crashed(message) => {
+                Outcome::Crash { stage, message }
+            }
+            Fault::Forbidden(message) => Outcome::Rejected { reason: format!("sandbox: {message}") },
+            Fault::Killed => {
+                let message =
+                    "the trial runner was killed from outside, twice; perhaps the machine lacks memory";
+                Outcome::Crash { stage, message: message.to_owned() }
+            }
+            Fault::Timeout => {
+                let seconds = if stage == Stage::Check { limits.check_seconds } else { limits.trial_seconds };
+                Outcome::Timeout { stage, limit_seconds: seconds }
+            }
+            Fault::Memory => Outcome::OutOfMemory { stage, limit_bytes: limits.memory_bytes },
+        }
+    }
+}
+
+/// The baseline is ours, and so are its failures.
+fn unmeasurable(failure: &Outcome) -> Stop {
+    let words = match failure {
+        Outcome::Crash { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    Stop::Broken(format!(
+        "the baseline itself can't be measured; the problem's initial program, model, training settings or limits don't fit \
+         this machine, see `evolve doctor`: {words}"
+    ))
+}
+
+/// Memory from both sides, of an arm's successful trials where both are known.
+fn footprints(trials: &[TrialRecord], arm: Arm) -> Vec<Footprint> {
+    let trials = trials.iter().filter(|trial| trial.arm == arm && trial.exit == Exit::Ok);
+    let footprint = |trial: &TrialRecord| {
+        let outside = trial.metrics.get(trials::OUTSIDE_PEAK).copied()?;
+        Some(Footprint { allocator: trial.peak_memory_bytes? as f64, outside })
+    };
+    trials.filter_map(footprint).collect()
 }
 
 /// One number of a record, where it has it.
@@ -147,13 +322,15 @@ type Column = fn(&TrialRecord) -> Option<f64>;
 /// Means over an arm's successful trials.
 fn means(trials: &[TrialRecord], arm: Arm) -> BTreeMap<String, f64> {
     let trials: Vec<_> = trials.iter().filter(|trial| trial.arm == arm && trial.exit == Exit::Ok).collect();
-    let columns: [(&str, Column); 6] = [
+    let columns: [(&str, Column); 8] = [
         (Metric::TokensPerSecond.as_str(), |trial| trial.tokens_per_second),
         (Metric::PeakMemoryBytes.as_str(), |trial| trial.peak_memory_bytes.map(|bytes| bytes as f64)),
         ("process_peak_bytes", |trial| trial.process_peak_bytes.map(|bytes| bytes as f64)),
         ("wall_seconds", |trial| trial.wall_seconds),
         ("train_loss", |trial| trial.train_loss),
         ("validation_loss", |trial| trial.validation_loss),
+        (trials::OUTSIDE_PEAK, |trial| trial.metrics.get(trials::OUTSIDE_PEAK).copied()),
+        (trials::DEVIATION, |trial| trial.metrics.get(trials::DEVIATION).copied()),
     ];
     let mut means = BTreeMap::new();
     for (name, column) in columns {

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
-use crate::order::{Ended, How, News, Order};
+use crate::order::{Ask, Ended, How, MemoryUse, News, Order, Tier};
 
 /// How a launcher's stdin and stdout, which are its command's, are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub(crate) enum LaunchError {
     Start { program: PathBuf, source: io::Error },
     #[error("the launcher's control socket failed: {0}")]
     Control(#[from] io::Error),
+    /// No fault of ours: [`Running::ended`] says how it ended.
+    #[error("the command has ended")]
+    Gone,
 }
 
 /// Starts launchers and keeps account of them.
@@ -51,6 +55,8 @@ pub(crate) struct Running {
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) stdout: Option<ChildStdout>,
     lifeline: OwnedWriteHalf,
+    tier: watch::Receiver<Option<Tier>>,
+    memory: mpsc::Receiver<MemoryUse>,
     ended: oneshot::Receiver<Result<Ended, LaunchError>>,
 }
 
@@ -74,14 +80,17 @@ impl Launcher {
         let mut child = self.spawn(pipes, theirs.into())?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (sender, ended) = oneshot::channel();
+        let (told_tier, tier) = watch::channel(None);
+        let (told_memory, memory) = mpsc::channel(1);
+        let listener = Listener { command: None, tier: told_tier, memory: told_memory };
         let launcher = self.clone();
         tokio::spawn(async move {
-            let ended = launcher.attend(child, news).await;
+            let ended = launcher.attend(child, news, listener).await;
             drop(keep);
             // Nobody may be waiting any more.
             let _ = sender.send(ended);
         });
-        Ok(Running { stdin, stdout, lifeline, ended })
+        Ok(Running { stdin, stdout, lifeline, tier, memory, ended })
     }
 
     /// Waits until every command is gone, at most `patience`. To be called when none is started any more.
@@ -112,10 +121,16 @@ impl Launcher {
     }
 
     /// Reads the launcher's news to the end, then reaps it.
-    async fn attend(&self, mut child: Child, news: OwnedReadHalf) -> Result<Ended, LaunchError> {
+    async fn attend(
+        &self,
+        mut child: Child,
+        news: OwnedReadHalf,
+        mut listener: Listener,
+    ) -> Result<Ended, LaunchError> {
         let id = child.id();
-        let mut command = None;
-        let ended = read_news(news, &mut command).await;
+        let ended = listener.read(news).await;
+        let command = listener.command;
+        drop(listener);
         let is_lost = !matches!(ended, Ok(Some(_)));
         if is_lost {
             // It died without a word, so nobody has killed what it started.
@@ -167,21 +182,35 @@ impl Launcher {
     }
 }
 
-/// The end; `None` if the launcher went without telling.
-async fn read_news(news: OwnedReadHalf, command: &mut Option<u32>) -> io::Result<Option<Ended>> {
-    let codec = LengthDelimitedCodec::builder()
-        .little_endian()
-        .max_frame_length(trial_protocol::MAX_FRAME as usize)
-        .new_codec();
-    let mut frames = FramedRead::new(news, codec);
-    while let Some(frame) = frames.next().await {
-        match serde_json::from_slice(&frame?)? {
-            News::Started { pid, .. } => *command = Some(pid),
-            News::Memory(_) => {}
-            News::Ended(ended) => return Ok(Some(ended)),
+/// Takes a launcher's news to whom they concern.
+struct Listener {
+    /// Process id of the command.
+    command: Option<u32>,
+    tier: watch::Sender<Option<Tier>>,
+    memory: mpsc::Sender<MemoryUse>,
+}
+
+impl Listener {
+    /// The end; `None` if the launcher went without telling.
+    async fn read(&mut self, news: OwnedReadHalf) -> io::Result<Option<Ended>> {
+        let codec = LengthDelimitedCodec::builder()
+            .little_endian()
+            .max_frame_length(trial_protocol::MAX_FRAME as usize)
+            .new_codec();
+        let mut frames = FramedRead::new(news, codec);
+        while let Some(frame) = frames.next().await {
+            match serde_json::from_slice(&frame?)? {
+                News::Started { pid, tier } => {
+                    self.command = Some(pid);
+                    self.tier.send_replace(Some(tier));
+                }
+                // One that nobody waits for any more would only be in the way.
+                News::Memory(memory) => drop(self.memory.try_send(memory)),
+                News::Ended(ended) => return Ok(Some(ended)),
+            }
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// The task that attends to a launcher sends its end, unless the runtime is shutting down.
@@ -190,6 +219,24 @@ fn abandoned() -> LaunchError {
 }
 
 impl Running {
+    /// How well the command is shut in, as soon as it has started. None if it never did.
+    pub(crate) async fn tier(&mut self) -> Option<Tier> {
+        // Closed without a value: it never started.
+        self.tier.wait_for(Option::is_some).await.ok().and_then(|tier| *tier)
+    }
+
+    /// The command's memory now, and its peak since the last question. Takes well under a millisecond.
+    pub(crate) async fn memory(&mut self) -> Result<MemoryUse, LaunchError> {
+        // The answer to a question whose asker was cancelled.
+        while self.memory.try_recv().is_ok() {}
+        let mut question = Vec::new();
+        trial_protocol::write_frame(&mut question, &Ask::Memory)?;
+        if self.lifeline.write_all(&question).await.is_err() {
+            return Err(LaunchError::Gone);
+        }
+        self.memory.recv().await.ok_or(LaunchError::Gone)
+    }
+
     /// Waits for the command's own end, deadline or limit.
     pub(crate) async fn ended(self) -> Result<Ended, LaunchError> {
         // The lifeline must stay open meanwhile.

@@ -5,17 +5,24 @@
 //! candidate, or a compiler on a candidate's text, is started through `evolve-launcher`, which kills the
 //! whole process tree when its caller dies.
 //!
-//! No candidate code is ever loaded into the evaluator: only the trial runner does that. Nothing in here
-//! knows a language model, a prompt or a database, and no child inherits the caller's environment.
+//! No candidate code is ever loaded into the evaluator: only the trial runner does that, locked, and whatever it says about
+//! itself decides nothing. The evaluator keeps the time, and a second process, the grader, which never sees a candidate,
+//! judges the bytes that the runner returns. Nothing in here knows a language model, a prompt or a database, and no child
+//! inherits the caller's environment.
 
 pub mod block;
+mod challenge;
 pub mod client;
 mod command;
 mod compile;
+mod confine;
 #[cfg(target_os = "linux")]
 pub mod descendants;
 mod device;
+mod footprint;
+mod frames;
 pub mod gate;
+mod grader;
 pub mod harness;
 pub mod job;
 mod kernel;
@@ -28,6 +35,7 @@ pub mod report;
 mod runner;
 pub mod sandbox;
 mod scratch;
+mod secret;
 mod serve;
 pub mod statistics;
 mod stop;

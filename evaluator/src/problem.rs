@@ -189,14 +189,16 @@ pub struct Constraints {
     pub loss: f64,
 }
 
-/// Numeric comparison with the reference.
+/// Numeric comparison with the reference. The layers of the model at hand are always compared too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
-    /// Largest error relative to the reference's largest magnitude, for float32.
-    pub tolerance: f32,
+    /// Largest error, as a multiple of the rounding error of a straightforward computation in the same types.
+    pub error_budget: f32,
     /// Layers to compare on.
     pub cases: Vec<CheckCase>,
+    /// Further layers, of shapes drawn afresh in each evaluation. How they are stored is how announced ones are.
+    pub secret_cases: u32,
 }
 
 /// Limits on one evaluation. Seconds are wall time of one process from its start.

@@ -1,56 +1,80 @@
-//! One process of the trial runner: handshake, start signal, reply, and our own clock around it.
+//! One process of the trial runner, which holds a candidate: what we ask, what comes back, and our own clock around it.
+//!
+//! Nothing here believes a word of what the process says about itself. What counts is bytes of the expected length, when they
+//! came, and how the process ended.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use futures::{SinkExt, StreamExt};
-use serde::Serialize;
 use tokio::process::{ChildStdin, ChildStdout};
-use tokio_util::bytes::{Bytes, BytesMut};
-use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
-use trial_protocol::{Blame, Failure, Go, Harness, Reply, Request};
+use trial_protocol::{
+    AnswerLayout, Blame, Challenge, CheckRequest, Failure, Go, Harness, Reply, Request, TrialReport,
+    TrialRequest,
+};
 
-use crate::compile::text;
-use crate::launch::{Launcher, Pipes};
-use crate::order::{Confinement, Ended, How, Order};
+use crate::compile::{Compiled, text};
+use crate::confine::Confine;
+use crate::frames::{Frames, Silence};
+use crate::launch::{Launcher, Pipes, Running};
+use crate::order::{Ended, How, MemoryUse, Order};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 
 const STDERR_BYTES: usize = 32 * 1024;
+/// What the launcher allows a check beyond the candidate's own time, for we judge each answer before asking on.
+const JUDGING_SECONDS: f64 = 600.0;
 
 /// Starts trial runners.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    harness: Harness,
-    launcher: Launcher,
-    scratch: Arc<Scratch>,
-    path: String,
-    model_cache: Option<PathBuf>,
-    memory_bytes: u64,
+    pub(crate) harness: Harness,
+    pub(crate) launcher: Launcher,
+    pub(crate) scratch: Arc<Scratch>,
+    pub(crate) path: String,
+    pub(crate) memory_bytes: u64,
+    pub(crate) confine: Confine,
+    /// What a trial reads beside the harness and its plugin: the model, and the texts to train on.
+    pub(crate) read: Vec<PathBuf>,
 }
 
-/// One request's end.
+/// One trial's end.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Seconds from writing the start signal to reading the reply; none if it came to no reply.
-    pub(crate) wall_seconds: Option<f64>,
     /// Peak resident set of the process tree, in bytes.
     pub(crate) peak_bytes: u64,
     /// What the process wrote to standard error, shortened.
     pub(crate) stderr: String,
-    /// The reply, or why there is none.
-    pub(crate) result: Result<Reply, Fault>,
+    /// What it trained, or why there is nothing.
+    pub(crate) result: Result<Trained, Fault>,
 }
 
-/// Why there is no usable reply. Any of these may be the candidate's doing.
+/// What a trial leaves behind.
+#[derive(Debug)]
+pub(crate) struct Trained {
+    /// From writing the start signal to the last byte of the adapters, by our clock.
+    pub(crate) seconds: f64,
+    /// All adapters, of the expected length and otherwise unseen.
+    pub(crate) adapters: Vec<u8>,
+    /// What the operating system counted meanwhile.
+    pub(crate) outside: MemoryUse,
+    /// What the runner says of itself.
+    pub(crate) report: TrialReport,
+}
+
+/// Why there is no usable answer. Any of these may be the candidate's doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The kernel returned an error or panicked, and the runner could tell.
     Kernel(String),
+    /// The runner says that model, data or settings are wrong. With a candidate in it that may be a lie.
+    Setup(String),
     /// The process died or talked nonsense.
     Crashed(String),
+    /// It was killed for what the sandbox forbids.
+    Forbidden(String),
     /// Killed at its deadline.
     Timeout,
     /// Killed at its memory limit.
@@ -59,162 +83,285 @@ pub(crate) enum Fault {
     Killed,
 }
 
-type Frames = (FramedRead<ChildStdout, LengthDelimitedCodec>, FramedWrite<ChildStdin, LengthDelimitedCodec>);
-
-impl Runner {
-    pub(crate) fn new(
-        harness: Harness,
-        launcher: Launcher,
-        scratch: Arc<Scratch>,
-        path: String,
-        model_cache: Option<PathBuf>,
-        memory_bytes: u64,
-    ) -> Self {
-        Self { harness, launcher, scratch, path, model_cache, memory_bytes }
-    }
-
-    /// Runs one request in a process of its own. `Err` means that the set-up is at fault, not the kernel.
-    pub(crate) async fn run(&self, request: &Request, deadline_seconds: f64) -> Result<Answer, Stop> {
-        let folder = self.scratch.folder("trial")?;
-        let order = self.order(&folder, deadline_seconds)?;
-        let mut running = self.launcher.start(&order, Pipes::Both, folder)?;
-        let (Some(stdin), Some(stdout)) = (running.stdin.take(), running.stdout.take()) else {
-            return Err(Stop::Broken("the launcher has no pipes".to_owned()));
-        };
-        let mut frames = (FramedRead::new(stdout, codec()), FramedWrite::new(stdin, codec()));
-        let conversation = converse(&mut frames, request).await;
-        let (wall_seconds, ended, result) = match conversation {
-            Ok((seconds, reply)) => (seconds, running.stop().await?, Ok(reply)),
-            // It stopped answering: it is dead, or dying, or will be at its deadline.
-            Err(Silence::Closed) => {
-                let ended = running.ended().await?;
-                let fault = fault(&ended);
-                (None, ended, Err(fault))
-            }
-            Err(Silence::Nonsense(words)) => (None, running.stop().await?, Err(Fault::Crashed(words))),
-        };
-        if let Ok(Reply::Failed(Failure { blame: Blame::Setup, message })) = result {
-            return Err(Stop::Broken(message));
-        }
-        if let How::NotStarted { message } = ended.how {
-            return Err(Stop::Broken(format!(
-                "the trial runner can't be started: {message}; run `make mlx`"
-            )));
-        }
-        let result = match result {
-            Ok(Reply::Failed(Failure { blame: Blame::Kernel, message })) => Err(Fault::Kernel(message)),
-            other => other,
-        };
-        Ok(Answer { wall_seconds, peak_bytes: ended.peak_bytes, stderr: ended.stderr, result })
-    }
-
-    fn order(&self, folder: &tempfile::TempDir, deadline_seconds: f64) -> Result<Order, Stop> {
-        let folder = text(folder.path())?.to_owned();
-        let libraries: Result<Vec<&str>, Stop> =
-            self.harness.libraries.iter().map(|path| text(path)).collect();
-        let search_path = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
-        let mut environment = BTreeMap::from([
-            (search_path.to_owned(), libraries?.join(":")),
-            // MLX loads whatever compiled code lies below it, so nobody else may write there.
-            ("TMPDIR".to_owned(), folder.clone()),
-            // `mx.compile` calls the system's compiler.
-            ("PATH".to_owned(), self.path.clone()),
-            ("HOME".to_owned(), folder.clone()),
-        ]);
-        if let Some(cache) = &self.model_cache {
-            environment.insert("HF_HOME".to_owned(), text(cache)?.to_owned());
-        }
-        Ok(Order {
-            program: self.harness.runner.clone(),
-            arguments: Vec::new(),
-            environment,
-            directory: PathBuf::from(folder),
-            deadline_seconds,
-            memory_bytes: Some(self.memory_bytes),
-            stderr_bytes: STDERR_BYTES,
-            confinement: Confinement::None,
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel(message)
+            | Self::Setup(message)
+            | Self::Crashed(message)
+            | Self::Forbidden(message) => message,
+            Self::Timeout => "killed at its time limit",
+            Self::Memory => "killed at its memory limit",
+            Self::Killed => "killed from outside",
         })
     }
 }
 
-/// Why a conversation ended without a reply.
-enum Silence {
-    /// The other end closed its pipes.
-    Closed,
-    /// What came is not a reply.
-    Nonsense(String),
+/// A runner that has loaded a kernel and waits to be asked.
+pub(crate) struct Session {
+    running: Running,
+    frames: Frames<ChildStdout, ChildStdin>,
+    /// What is left of the time for all answers together. Ours doesn't count.
+    patience: Duration,
 }
 
-async fn converse(frames: &mut Frames, request: &Request) -> Result<(Option<f64>, Reply), Silence> {
-    let (replies, requests) = frames;
-    send(requests, request).await?;
-    match receive(replies).await? {
-        Reply::Ready => {}
-        Reply::Trial(_) => {
-            return Err(Silence::Nonsense("the trial runner answered before it was told to go".to_owned()));
-        }
-        // It failed while loading, or was asked for something without a clock.
-        reply => return Ok((None, reply)),
+/// Why a session gives no more answers.
+#[derive(Debug)]
+pub(crate) enum Break {
+    Silence(Silence),
+    Failed(Failure),
+    Late,
+}
+
+impl From<Silence> for Break {
+    fn from(silence: Silence) -> Self {
+        Self::Silence(silence)
     }
+}
+
+impl Runner {
+    /// Starts a runner that computes what it is challenged to; `seconds` are for loading and all answers.
+    pub(crate) async fn check(
+        &self,
+        kernel: &Compiled,
+        seconds: f64,
+    ) -> Result<(Session, Result<(), Break>), Stop> {
+        let request =
+            Request::Check(CheckRequest { plugin: kernel.plugin.clone(), lock: self.confine.sandbox });
+        let mut session = self.start(kernel, Vec::new(), seconds, JUDGING_SECONDS)?;
+        let ready = session.begin(&request).await;
+        Ok((session, ready))
+    }
+
+    /// One trial in a process of its own. `adapter_bytes` is how long its answer has to be.
+    pub(crate) async fn trial(
+        &self,
+        kernel: &Compiled,
+        request: TrialRequest,
+        seed: u64,
+        adapter_bytes: u64,
+        seconds: f64,
+    ) -> Result<Answer, Stop> {
+        let mut session = self.start(kernel, self.read.clone(), seconds, 0.0)?;
+        let result = match session.begin(&Request::Trial(request)).await {
+            Ok(()) => session.train(seed, adapter_bytes).await,
+            Err(silent) => Err(silent),
+        };
+        let (ended, result) = match result {
+            Ok(trained) => (session.close().await?, Ok(trained)),
+            Err(silent) => {
+                let (ended, fault) = session.fault(silent).await?;
+                (ended, Err(fault))
+            }
+        };
+        Ok(Answer { peak_bytes: ended.peak_bytes, stderr: ended.stderr, result })
+    }
+
+    fn start(
+        &self,
+        kernel: &Compiled,
+        read: Vec<PathBuf>,
+        seconds: f64,
+        spare_seconds: f64,
+    ) -> Result<Session, Stop> {
+        let folder = self.scratch.folder("trial")?;
+        let order = self.order(folder.path(), kernel, read, seconds + spare_seconds)?;
+        let mut running = self.launcher.start(&order, Pipes::Both, folder)?;
+        let (Some(stdin), Some(stdout)) = (running.stdin.take(), running.stdout.take()) else {
+            return Err(Stop::Broken("the launcher has no pipes".to_owned()));
+        };
+        let frames = Frames::new(stdout, stdin);
+        Ok(Session { running, frames, patience: Duration::from_secs_f64(seconds) })
+    }
+
+    fn order(
+        &self,
+        folder: &Path,
+        kernel: &Compiled,
+        mut read: Vec<PathBuf>,
+        deadline_seconds: f64,
+    ) -> Result<Order, Stop> {
+        let harness = &self.harness;
+        read.extend(harness.libraries.iter().cloned());
+        read.extend([harness.runner.clone(), kernel.folder().to_owned()]);
+        Ok(Order {
+            program: harness.runner.clone(),
+            arguments: Vec::new(),
+            environment: environment(harness, &self.path, folder)?,
+            directory: folder.to_owned(),
+            deadline_seconds,
+            memory_bytes: Some(self.memory_bytes),
+            stderr_bytes: STDERR_BYTES,
+            confinement: self.confine.runner(read, &harness.description.backend),
+        })
+    }
+}
+
+/// What a program of the harness needs to find MLX.
+pub(crate) fn environment(
+    harness: &Harness,
+    path: &str,
+    folder: &Path,
+) -> Result<BTreeMap<String, String>, Stop> {
+    let libraries: Result<Vec<&str>, Stop> = harness.libraries.iter().map(|path| text(path)).collect();
+    let search_path = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+    let folder = text(folder)?.to_owned();
+    Ok(BTreeMap::from([
+        (search_path.to_owned(), libraries?.join(":")),
+        // MLX loads whatever compiled code lies below it, so nobody else may write there.
+        ("TMPDIR".to_owned(), folder.clone()),
+        // `mx.compile` calls the system's compiler.
+        ("PATH".to_owned(), path.to_owned()),
+        ("HOME".to_owned(), folder),
+    ]))
+}
+
+impl Session {
+    /// Sends the request and waits until the kernel is loaded.
+    async fn begin(&mut self, request: &Request) -> Result<(), Break> {
+        self.send(request).await?;
+        match self.receive().await? {
+            Reply::Ready => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What the kernel computes, of the expected length and otherwise unseen.
+    pub(crate) async fn answer(&mut self, challenge: &Challenge) -> Result<Vec<u8>, Break> {
+        self.be_first().await?;
+        self.send(challenge).await?;
+        let expected = AnswerLayout::of(&challenge.case).bytes() as u64;
+        match self.receive().await? {
+            Reply::Answer { bytes } => self.receive_raw(bytes, expected).await,
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Gives the start signal and stops the time until the last byte of the adapters is here.
+    async fn train(&mut self, seed: u64, adapter_bytes: u64) -> Result<Trained, Break> {
+        self.be_first().await?;
+        self.memory().await?;
+        let started = Instant::now();
+        self.send(&Go { seed }).await?;
+        let adapters = match self.receive().await? {
+            Reply::Trained { bytes } => self.receive_raw(bytes, adapter_bytes).await?,
+            other => return Err(unexpected(other)),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let outside = self.memory().await?;
+        match self.receive().await? {
+            Reply::Trial(report) => Ok(Trained { seconds, adapters, outside, report }),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Who answers before being asked has not computed what was asked for.
+    async fn be_first(&mut self) -> Result<(), Break> {
+        if self.frames.has_unasked().await {
+            return Err(nonsense("it answered before it was asked"));
+        }
+        Ok(())
+    }
+
+    async fn send<T: serde::Serialize + Sync>(&mut self, message: &T) -> Result<(), Break> {
+        in_time(&mut self.patience, self.frames.send(message)).await
+    }
+
+    async fn receive(&mut self) -> Result<Reply, Break> {
+        match in_time(&mut self.patience, self.frames.receive()).await? {
+            Reply::Failed(failure) => Err(Break::Failed(failure)),
+            reply => Ok(reply),
+        }
+    }
+
+    async fn receive_raw(&mut self, announced: u64, expected: u64) -> Result<Vec<u8>, Break> {
+        if announced != expected {
+            return Err(nonsense(&format!("it announces {announced} bytes instead of {expected}")));
+        }
+        in_time(&mut self.patience, self.frames.receive_raw(expected)).await
+    }
+
+    /// The process's memory as the operating system counts it, with the peak since the last time this was asked.
+    /// Who goes before it was asked has something to hide.
+    async fn memory(&mut self) -> Result<MemoryUse, Break> {
+        self.running.memory().await.map_err(|_| Break::Silence(Silence::Closed))
+    }
+
+    /// Ends a session that has answered everything.
+    pub(crate) async fn close(self) -> Result<Ended, Stop> {
+        let ended = self.running.stop().await?;
+        match ended.how {
+            How::NotStarted { message } => Err(not_started(&message)),
+            How::SandboxFailed { message } => Err(Stop::sandbox(&message)),
+            _ => Ok(ended),
+        }
+    }
+
+    /// Ends a session that gives no more answers, and says why it doesn't.
+    pub(crate) async fn fault(self, silent: Break) -> Result<(Ended, Fault), Stop> {
+        let ended = match silent {
+            // It is dead, or dying, or will be at its deadline.
+            Break::Silence(Silence::Closed) => self.running.ended().await?,
+            _ => self.running.stop().await?,
+        };
+        let fault = match silent {
+            Break::Failed(Failure { blame: Blame::Kernel, message }) => Fault::Kernel(message),
+            Break::Failed(Failure { blame: Blame::Setup, message }) => Fault::Setup(message),
+            Break::Silence(Silence::Nonsense(words)) => Fault::Crashed(format!("the trial runner's {words}")),
+            Break::Late => Fault::Timeout,
+            Break::Silence(Silence::Closed) => match &ended.how {
+                How::NotStarted { message } => return Err(not_started(message)),
+                How::SandboxFailed { message } => return Err(Stop::sandbox(message)),
+                _ => died(&ended),
+            },
+        };
+        Ok((ended, fault))
+    }
+}
+
+/// Waits for an answer as long as there is patience left, and takes the waiting off it.
+async fn in_time<T>(
+    patience: &mut Duration,
+    answer: impl Future<Output = Result<T, Silence>>,
+) -> Result<T, Break> {
     let started = Instant::now();
-    send(requests, &Go {}).await?;
-    let frame = next(replies).await?;
-    let seconds = started.elapsed().as_secs_f64();
-    let reply = match decode(&frame)? {
-        Reply::Trained => receive(replies).await?,
-        Reply::Trial(_) => {
-            return Err(Silence::Nonsense("the trial runner never said when it had trained".to_owned()));
+    let answered = tokio::time::timeout(*patience, answer).await;
+    *patience = patience.saturating_sub(started.elapsed());
+    Ok(answered.map_err(|_| Break::Late)??)
+}
+
+fn unexpected(reply: Reply) -> Break {
+    let what = match reply {
+        Reply::Ready => "it says twice that it is ready",
+        Reply::Answer { .. } | Reply::Trained { .. } | Reply::Trial(_) | Reply::Description(_) => {
+            "it is not the one that was asked for"
         }
-        reply => reply,
+        Reply::Failed(failure) => return Break::Failed(failure),
     };
-    Ok((Some(seconds), reply))
+    nonsense(what)
 }
 
-async fn send<T: Serialize>(
-    requests: &mut FramedWrite<ChildStdin, LengthDelimitedCodec>,
-    message: &T,
-) -> Result<(), Silence> {
-    let body = serde_json::to_vec(message).map_err(|error| Silence::Nonsense(error.to_string()))?;
-    requests.send(Bytes::from(body)).await.map_err(|_| Silence::Closed)
+fn nonsense(words: &str) -> Break {
+    Break::Silence(Silence::Nonsense(format!("answer is nonsense: {words}")))
 }
 
-async fn receive(replies: &mut FramedRead<ChildStdout, LengthDelimitedCodec>) -> Result<Reply, Silence> {
-    decode(&next(replies).await?)
+fn not_started(words: &str) -> Stop {
+    Stop::Broken(format!("the trial runner can't be started: {words}; run `make mlx`"))
 }
 
-async fn next(replies: &mut FramedRead<ChildStdout, LengthDelimitedCodec>) -> Result<BytesMut, Silence> {
-    match replies.next().await {
-        Some(Ok(frame)) => Ok(frame),
-        Some(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-            Err(Silence::Nonsense(format!("the trial runner's answer is unreadable: {error}")))
-        }
-        // A frame cut short is what a dying process leaves.
-        Some(Err(_)) | None => Err(Silence::Closed),
-    }
-}
-
-fn decode(frame: &[u8]) -> Result<Reply, Silence> {
-    serde_json::from_slice(frame)
-        .map_err(|error| Silence::Nonsense(format!("the trial runner's answer is unreadable: {error}")))
-}
-
-/// Whose fault a death without a reply is.
-fn fault(ended: &Ended) -> Fault {
+/// Whose fault a death without an answer is.
+fn died(ended: &Ended) -> Fault {
     match &ended.how {
         How::Deadline => Fault::Timeout,
         How::Memory => Fault::Memory,
+        how @ How::Signaled { signal: libc::SIGSYS } => Fault::Forbidden(with_last_words(how, &ended.stderr)),
         how if how.is_from_outside() => Fault::Killed,
-        how => {
-            let last_words: Vec<&str> = ended.stderr.trim().lines().rev().take(5).collect();
-            let last_words: Vec<&str> = last_words.into_iter().rev().collect();
-            Fault::Crashed(format!("the trial runner {how}\n{}", last_words.join("\n")).trim().to_owned())
-        }
+        how => Fault::Crashed(with_last_words(how, &ended.stderr)),
     }
 }
 
-fn codec() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder()
-        .little_endian()
-        .max_frame_length(trial_protocol::MAX_FRAME as usize)
-        .new_codec()
+fn with_last_words(how: &How, stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.trim().lines().collect();
+    let last_words = lines[lines.len().saturating_sub(5)..].join("\n");
+    format!("the trial runner {how}\n{last_words}").trim().to_owned()
 }

@@ -3,7 +3,7 @@
 //! MLX loads whatever library it finds under `$TMPDIR`, so every process gets a folder of its own. A killed
 //! evaluator can't remove its folder; the next one does, recognising a dead owner by its unlocked lock file.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,13 +36,18 @@ impl Scratch {
         tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(self.folder.path())
     }
 
-    /// A new empty folder for what a command in the sandbox shall read: there it is another user. Its parent keeps
-    /// others out.
+    /// A new empty folder that whoever is shown it may read: in the sandbox commands run as another user.
     pub(crate) fn shared_folder(&self, purpose: &str) -> io::Result<TempDir> {
         let folder = self.folder(purpose)?;
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         Ok(folder)
     }
+}
+
+/// Writes a file that a command in the sandbox may read, whatever our umask says.
+pub(crate) fn write_shared(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::write(path, content)?;
+    fs::set_permissions(path, Permissions::from_mode(0o644))
 }
 
 fn remove_abandoned(parent: &Path) {

@@ -15,6 +15,13 @@ pub(crate) enum Stop {
     Broken(String),
 }
 
+impl Stop {
+    /// The sandbox could not be set up. Nothing has run.
+    pub(crate) fn sandbox(words: &str) -> Self {
+        Self::Broken(format!("the sandbox can't be set up, so nothing was run: {words}"))
+    }
+}
+
 impl From<Outcome> for Stop {
     fn from(outcome: Outcome) -> Self {
         Self::Outcome(outcome)

@@ -25,7 +25,7 @@ async fn evaluator(settings: &str) -> (TempDir, Evaluator) {
 }
 
 fn job(id: u64, lines: &str) -> Job {
-    Job { id, program: script(lines), kernel: format!("hash{id}") }
+    Job { id, program: script(lines), kernel: format!("hash{id}"), screen: false }
 }
 
 async fn report(settings: &str, lines: &str) -> EvaluationReport {
@@ -127,7 +127,8 @@ async fn the_callers_environment_is_not_passed_on() {
 async fn the_gate_comes_first() {
     let (_folder, evaluator) = evaluator(SETTINGS).await;
     let program = format!("rm -rf x\n{}", script("echo '{\"score\": 1}'"));
-    let report = evaluator.evaluate(Job { id: 1, program, kernel: String::new() }).await.unwrap();
+    let report =
+        evaluator.evaluate(Job { id: 1, program, kernel: String::new(), screen: false }).await.unwrap();
     assert_eq!(report.outcome.kind(), "gate");
     let long = "#".repeat(3_000);
     assert_eq!(evaluator.evaluate(job(2, &long)).await.unwrap().outcome.kind(), "gate");

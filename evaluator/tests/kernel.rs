@@ -1,10 +1,12 @@
-//! Kernel problems from end to end with a stand-in for MLX: a script instead of `rustc` and one instead of the
-//! trial runner. What they do is written in the program, so every way in which a kernel can fail is played through.
+//! Kernel problems from end to end with stand-ins for MLX: scripts instead of `rustc`, the trial runner and the grader. What
+//! they do is written in the program, so every way in which a kernel can fail or cheat is played through. They are Python and
+//! look at files of the test, so nothing of this is in the sandbox; see `mlx.rs` for that.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -35,7 +37,7 @@ fn program(orders: &str) -> String {
 }
 
 fn job(orders: &str) -> Job {
-    Job { id: 1, program: program(orders), kernel: "hash of it".to_owned() }
+    Job { id: 1, program: program(orders), kernel: "hash of it".to_owned(), screen: false }
 }
 
 fn executable(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
@@ -48,8 +50,12 @@ fn executable(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
 async fn start(folder: &Path, problem: &str, initial: &str) -> Result<Evaluator, EvaluatorError> {
     fs::write(folder.join("initial.rs"), initial).unwrap();
     fs::write(folder.join("problem.yaml"), problem).unwrap();
+    if !folder.join("data.jsonl").exists() {
+        fs::write(folder.join("data.jsonl"), json!({"text": "held out"}).to_string()).unwrap();
+    }
     let harness = json!({
         "runner": executable(folder, "runner", include_str!("data/fake_runner.py")),
+        "grader": executable(folder, "grader", include_str!("data/fake_grader.py")),
         "kernel_api": executable(folder, "libkernel_api.so", ""),
         "dependencies": [folder],
         "libraries": [folder],
@@ -61,7 +67,18 @@ async fn start(folder: &Path, problem: &str, initial: &str) -> Result<Evaluator,
     fs::write(folder.join("harness.json"), harness.to_string()).unwrap();
     let mut options = options(folder, LoadedProblem::load(folder).unwrap());
     options.harness = Some(folder.join("harness.json"));
+    options.sandbox = false;
     Evaluator::spawn(options).await
+}
+
+/// With orders for the stand-in of the grader.
+async fn start_graded_by(
+    folder: &Path,
+    grader: &serde_json::Value,
+    initial: &str,
+) -> Result<Evaluator, EvaluatorError> {
+    fs::write(folder.join("data.jsonl"), grader.to_string()).unwrap();
+    start(folder, PROBLEM, initial).await
 }
 
 async fn evaluator() -> (TempDir, Evaluator) {
@@ -93,8 +110,10 @@ async fn a_faster_leaner_kernel_is_improved_by_the_evaluators_own_clock() {
     assert!(speed.candidate < 1000.0 / 0.025, "the runner's clock was believed");
     assert!((measured.effects[1].change - 0.5).abs() < 1e-12);
 
-    let seeds: Vec<u64> = report.trials.iter().map(|trial| trial.seed).collect();
-    assert_eq!(seeds, [42, 43, 44, 45, 46, 100, 101, 102, 103, 104]);
+    let plan_seeds: Vec<f64> = report.trials.iter().map(|trial| trial.metrics["plan_seed"]).collect();
+    assert_eq!(plan_seeds, [42.0, 43.0, 44.0, 45.0, 46.0, 100.0, 101.0, 102.0, 103.0, 104.0]);
+    let seeds: BTreeSet<u64> = report.trials.iter().map(|trial| trial.seed).collect();
+    assert!(seeds.len() == 10 && seeds.iter().all(|seed| *seed < 1 << 53 && *seed > 1_000), "{seeds:?}");
     for (index, trial) in report.trials.iter().enumerate() {
         let (arm, kernel) =
             if index < 5 { (Arm::Baseline, "baseline") } else { (Arm::Candidate, "hash of it") };
@@ -165,7 +184,7 @@ async fn every_way_to_fail_a_check_is_told_apart() {
     assert_eq!(crash.0, Stage::Check);
     assert!(crash.1.contains("SIGABRT") && crash.1.contains("the kernel's last words"), "{}", crash.1);
     assert_eq!(report_of_crash("// fail: check").await, (Stage::Check, "shapes do not match".to_owned()));
-    assert!(report_of_crash("// garbage: check").await.1.contains("unreadable"));
+    assert!(report_of_crash("// garbage: check").await.1.contains("answer is unreadable"));
     assert_eq!(outcome("// hang: check").await, Outcome::Timeout { stage: Stage::Check, limit_seconds: 2.0 });
 }
 
@@ -190,11 +209,16 @@ async fn a_first_trial_that_fails_ends_the_evaluation() {
 
 #[tokio::test]
 async fn a_later_failure_does_not_touch_the_other_trials() {
-    let report = report("// crash: late").await;
-    assert_eq!(report.outcome.measured().unwrap().effects[0].n, (5, 4));
-    let failed: Vec<u64> =
-        report.trials.iter().filter(|trial| trial.exit != Exit::Ok).map(|trial| trial.seed).collect();
-    assert_eq!(failed, [103]);
+    let folder = tempfile::tempdir().unwrap();
+    let report = report(&format!("// crash-fourth: {}", folder.path().join("count").display())).await;
+    assert_eq!(report.outcome.measured().unwrap().effects[0].n, (5, 4), "{}", report.outcome);
+    let failed: Vec<f64> = report
+        .trials
+        .iter()
+        .filter(|trial| trial.exit != Exit::Ok)
+        .map(|trial| trial.metrics["plan_seed"])
+        .collect();
+    assert_eq!(failed, [103.0]);
 }
 
 #[tokio::test]
@@ -205,12 +229,154 @@ async fn a_kernel_that_was_not_applied_is_rejected() {
     }
 }
 
+async fn rejected(orders: &str) -> String {
+    match outcome(orders).await {
+        Outcome::Rejected { reason } => reason,
+        other => panic!("{orders}: {other}"),
+    }
+}
+
 #[tokio::test]
 async fn drifting_loss_is_its_own_outcome() {
     let drift = outcome("// seconds: 0.02\n// loss: 5.25").await;
     assert_eq!(drift, Outcome::LossDrift { baseline: 5.0, candidate: 5.25, limit: 0.01 });
-    let Outcome::Rejected { reason } = outcome("// loss: null").await else { panic!("NaN was accepted") };
-    assert_eq!(reason, "the loss became NaN or infinite");
+    assert_eq!(rejected("// loss: nan").await, "judge: the validation loss became NaN or infinite");
+}
+
+#[tokio::test]
+async fn adapters_that_the_reference_does_not_train_are_refused_whatever_is_said_of_them() {
+    for orders in ["// deviation: 0.5", "// deviation: nan", "// seed: wrong\n// claims: best"] {
+        let report = report(orders).await;
+        let Outcome::Rejected { reason } = &report.outcome else { panic!("{orders}: {}", report.outcome) };
+        assert!(reason.starts_with("judge: ") && reason.contains("mlp.up_proj lora_a"), "{orders}: {reason}");
+        // The first foul trial is enough.
+        assert_eq!((report.trials.len(), report.trials[5].exit), (6, Exit::Invalid));
+        assert!(report.trials[5].message.as_deref().unwrap().starts_with("judge: "));
+    }
+}
+
+#[tokio::test]
+async fn what_a_runner_claims_about_speed_tokens_and_loss_is_not_believed() {
+    let report = report("// claims: best").await;
+    let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
+    assert!((0.7..1.4).contains(&measured.score.get()), "{}", measured.score);
+    for trial in &report.trials[5..] {
+        assert!(trial.tokens_per_second.unwrap() < 1000.0 / 0.05, "{trial:?}");
+        assert_eq!((trial.metrics["tokens"], trial.validation_loss), (1000.0, Some(5.0)));
+        assert_eq!((trial.train_loss, trial.metrics["deviation"]), (Some(5.5), 0.0));
+    }
+}
+
+#[tokio::test]
+async fn faster_than_physics_is_refused() {
+    let reason = rejected("// floor: 1.5").await;
+    assert!(reason.starts_with("floor: ") && reason.contains("1.5000 s"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_answer_of_another_length_is_the_kernels_crash() {
+    for (how, words) in [
+        ("short", "a raw frame of 31 bytes instead of 32"),
+        ("long", "a raw frame of 40 bytes instead of 32"),
+        ("announced", "announces 33 bytes instead of 32"),
+        ("none", "bytes instead of 32"),
+    ] {
+        if how != "none" {
+            let (stage, message) = report_of_crash(&format!("// bytes: {how}")).await;
+            assert_eq!(stage, Stage::Check, "{how}");
+            assert!(message.contains("bytes instead of ") && !message.contains("of 32"), "{message}");
+        }
+        let (stage, message) = report_of_crash(&format!("// only: trial\n// bytes: {how}")).await;
+        assert_eq!(stage, Stage::Trial, "{how}");
+        assert!(message.contains(words), "{how}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_question_is_refused() {
+    for (kind, stage) in [("check", Stage::Check), ("trial", Stage::Trial)] {
+        let (failed, message) = report_of_crash(&format!("// early: {kind}")).await;
+        assert_eq!(failed, stage);
+        assert!(message.contains("answered before it was asked"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_never_ends_runs_into_the_limit() {
+    let drip = outcome("// drip: trial").await;
+    assert_eq!(drip, Outcome::Timeout { stage: Stage::Trial, limit_seconds: 2.0 });
+    let drip = outcome("// drip: check").await;
+    assert_eq!(drip, Outcome::Timeout { stage: Stage::Check, limit_seconds: 2.0 });
+}
+
+#[tokio::test]
+async fn a_kernel_whose_sabotage_changes_nothing_is_not_what_runs() {
+    for (ghost, what) in [("check", "a check"), ("trial", "a trial")] {
+        let report = report(&format!("// ghost: {ghost}")).await;
+        let Outcome::Rejected { reason } = &report.outcome else { panic!("{ghost}: {}", report.outcome) };
+        assert!(reason.starts_with("canary: ") && reason.contains(what), "{reason}");
+        assert!(report.trials.is_empty(), "the canary comes before the trials");
+    }
+}
+
+#[tokio::test]
+async fn two_evaluations_of_one_program_train_with_other_seeds() {
+    let (_folder, evaluator) = evaluator().await;
+    let mut seeds = BTreeSet::new();
+    for _ in 0..2 {
+        let report = evaluator.evaluate(job("// seconds: 0.02")).await.unwrap();
+        seeds.extend(report.trials.iter().map(|trial| trial.seed));
+    }
+    assert_eq!(seeds.len(), 20);
+}
+
+#[tokio::test]
+async fn screening_is_one_trial_with_all_fences() {
+    let (_folder, evaluator) = evaluator().await;
+    let screen = |orders: &str| evaluator.evaluate(Job { screen: true, ..job(orders) });
+    let report = screen("// seconds: 0.02").await.unwrap();
+    let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
+    assert!((measured.score.get() - 1.0).abs() < f64::EPSILON && measured.reason.starts_with("screened: "));
+    assert_eq!((measured.verdict, report.trials.len()), (Verdict::Inconclusive, 1));
+    assert_eq!((report.trials[0].arm, report.trials[0].exit), (Arm::Candidate, Exit::Ok));
+    for (orders, kind) in [
+        ("// check: 0.5", "wrong_result"),
+        ("// ghost: trial", "rejected"),
+        ("// deviation: 0.5", "rejected"),
+        ("// crash: trial", "crash"),
+        ("fn f() { unsafe {} }", "gate"),
+    ] {
+        assert_eq!(screen(orders).await.unwrap().outcome.kind(), kind, "{orders}");
+    }
+}
+
+#[tokio::test]
+async fn a_grader_that_dies_is_replaced_and_one_that_dies_twice_is_our_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let once = json!({"die_once": folder.path().join("died")});
+    let evaluator = start_graded_by(folder.path(), &once, &program("// the baseline")).await.unwrap();
+    assert!(folder.path().join("died").exists());
+    let report = evaluator.evaluate(job("// seconds: 0.02")).await.unwrap();
+    assert!(report.outcome.measured().is_some(), "{}", report.outcome);
+
+    let folder = tempfile::tempdir().unwrap();
+    let error = start_graded_by(folder.path(), &json!({"die": true}), &program("")).await.unwrap_err();
+    let words = error.to_string();
+    assert!(words.contains("the grader died twice") && words.contains("the grader's last words"), "{words}");
+}
+
+#[tokio::test]
+async fn judging_that_judges_nothing_stops_the_start() {
+    for (grader, words) in [
+        (json!({"blind": true}), "with the sign of every result turned it still passes a check"),
+        (json!({"leave_out": "grad lora_b"}), "the grader left out grad lora_b"),
+        (json!({"quantized": 0}), "no quantized layers"),
+        (json!({"fail": "no such texts"}), "no such texts"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let error = start_graded_by(folder.path(), &grader, &program("")).await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -225,12 +391,17 @@ async fn a_trial_that_somebody_kills_is_run_again() {
 }
 
 #[tokio::test]
-async fn a_fault_of_the_set_up_is_an_error_not_an_outcome() {
-    let (_folder, evaluator) = evaluator().await;
-    let error = evaluator.evaluate(job("// fail: setup")).await.unwrap_err();
+async fn a_runner_that_blames_the_set_up_is_believed_only_if_the_baseline_says_so_too() {
+    assert_eq!(report_of_crash("// blame: trial").await, (Stage::Trial, "no such model".to_owned()));
+    assert_eq!(report_of_crash("// blame: check").await, (Stage::Check, "no such model".to_owned()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone");
+    let baseline = program(&format!("// blame-if: {}", gone.display()));
+    let evaluator = start(folder.path(), PROBLEM, &baseline).await.unwrap();
+    fs::write(&gone, "").unwrap();
+    let error = evaluator.evaluate(job("// blame: check")).await.unwrap_err();
     assert!(matches!(&error, EvaluatorError::Job(message) if message.contains("no such model")), "{error}");
-    let error = evaluator.evaluate(job("// quantized: 0")).await.unwrap_err();
-    assert!(error.to_string().contains("no quantized layers"), "{error}");
 }
 
 #[tokio::test]
@@ -247,12 +418,16 @@ async fn a_baseline_that_cannot_be_used_stops_the_start_or_the_job_with_the_reas
     );
     let error = cannot_start(program("fn f() { unsafe {} }")).await;
     assert!(error.contains("initial.rs:2: the initial program is refused itself"), "{error}");
-    let evaluator = start(folder.path(), PROBLEM, &program("// crash: trial")).await.unwrap();
-    let error = evaluator.evaluate(job("")).await.unwrap_err().to_string();
+    let error = cannot_start(program("// crash: check")).await;
     assert!(
         error.contains("the baseline itself can't be measured") && error.contains("last words"),
         "{error}"
     );
+    let error = cannot_start(program("// ghost: trial")).await;
+    assert!(error.contains("still passes a trial"), "{error}");
+    let evaluator = start(folder.path(), PROBLEM, &program("// deviation: 0.5")).await.unwrap();
+    let error = evaluator.evaluate(job("")).await.unwrap_err().to_string();
+    assert!(error.contains("the baseline itself can't be measured") && error.contains("judge: "), "{error}");
 }
 
 #[tokio::test]

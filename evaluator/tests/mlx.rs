@@ -61,7 +61,7 @@ async fn evaluator() -> Option<(TempDir, Evaluator)> {
 }
 
 async fn report(evaluator: &Evaluator, program: String) -> EvaluationReport {
-    let job = Job { id: 1, program, kernel: "0123abcd".to_owned() };
+    let job = Job { id: 1, program, kernel: "0123abcd".to_owned(), screen: false };
     evaluator.evaluate(job).await.unwrap()
 }
 

@@ -44,6 +44,7 @@ fn a_short_kernel_problem_has_sensible_defaults_and_absolute_paths() {
     assert_eq!((problem.language, problem.objectives[0].metric), (Language::Rust, Metric::TokensPerSecond));
     assert!(problem.training.data.is_absolute() && problem.initial_program.is_absolute());
     assert!((problem.constraints.loss - 0.01).abs() < 1e-12 && problem.checks.cases.len() == 7);
+    assert!(problem.checks.error_budget > 1.0 && problem.checks.secret_cases >= 4);
     let ProtocolSettings::Fixed(fixed) = &problem.protocol;
     assert_eq!((fixed.trials, fixed.baseline_seed, fixed.candidate_seed), (5, 42, 100));
 }
@@ -87,6 +88,9 @@ fn mistakes_are_errors_with_the_place() {
         (format!("{KERNEL}limits: {{trial_seconds: 0}}\n"), &["trial_seconds", "above 0"]),
         (format!("{KERNEL}limits: {{memory_bytes: 16}}\n"), &["memory_bytes", "counts bytes"]),
         (format!("{KERNEL}protocol: {{fixed: {{trials: 1}}}}\n"), &["trials", "2"]),
+        (format!("{KERNEL}checks: {{tolerance: 0.1}}\n"), &["tolerance", "error_budget"]),
+        (format!("{KERNEL}checks: {{error_budget: 0}}\n"), &["error_budget", "above 0"]),
+        (format!("{KERNEL}checks: {{secret_cases: 1000}}\n"), &["secret_cases", "100"]),
         (format!("{KERNEL}protocol: {{race: {{}}}}\n"), &["race"]),
         (format!("{KERNEL}language: python\n"), &["language: rust"]),
         (KERNEL.replace("initial.rs", "absent.rs"), &["absent.rs can't be read"]),

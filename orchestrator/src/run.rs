@@ -234,7 +234,7 @@ impl Loop {
         }
         let evaluator = self.run.evaluator.clone();
         let kernel = self.hash(&program.source).to_string();
-        let job = Job { id: number, program: program.source.clone(), kernel };
+        let job = Job { id: number, program: program.source.clone(), kernel, screen: false };
         self.tasks.spawn(async move {
             let report = evaluator.evaluate(job).await;
             Done::Evaluated(number, origin, program, Box::new(report))

@@ -1,83 +1,123 @@
-//! The numeric comparison of a candidate with the reference.
+//! The numeric comparison of a candidate with the reference: the runner computes what nobody could know before, the grader
+//! compares the bytes.
 
 use std::fmt::Write as _;
-use std::hash::{BuildHasher, RandomState};
 
+use rand_chacha::ChaCha20Rng;
 use search::{Outcome, Stage};
-use trial_protocol::{CheckCase, CheckReport, CheckRequest, Comparison, Reply, Request};
+use trial_protocol::{AnswerLayout, Challenge, CheckCase, Comparison};
 
 use super::KernelEvaluator;
+use crate::challenge;
 use crate::compile::Compiled;
 use crate::log::Log;
+use crate::report::Artifact;
 use crate::runner::Fault;
 use crate::stop::Stop;
-use crate::wire::Event;
 
-/// What has to be compared in every case.
-const QUANTITIES: [&str; 4] = ["forward", "grad x", "grad lora_a", "grad lora_b"];
+/// One comparison of one challenge.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Finding {
+    /// Which challenge, by position.
+    challenge: usize,
+    comparison: Comparison,
+}
+
+/// What a check's process left behind.
+pub(super) struct Checked {
+    pub(super) stderr: String,
+    /// All comparisons, or why some are missing.
+    pub(super) result: Result<Vec<Finding>, Fault>,
+}
 
 impl KernelEvaluator {
     /// Passes if the candidate's values and gradients agree with the reference's in every case.
-    pub(super) async fn check(&self, candidate: &Compiled, log: &mut Log) -> Result<(), Stop> {
-        let _building = self.device.build().await?;
-        log.event(Event::Entered { stage: Stage::Check });
-        let checks = &self.problem.checks;
-        let request = Request::Check(CheckRequest {
-            plugin: candidate.plugin.clone(),
-            cases: checks.cases.clone(),
-            tolerance: checks.tolerance,
-            seed: fresh_seed(),
-        });
-        let limit = self.problem.limits.check_seconds;
-        let mut answer = self.runner.run(&request, limit).await?;
-        if answer.result == Err(Fault::Killed) {
-            answer = self.runner.run(&request, limit).await?;
-        }
-        match answer.result {
-            Ok(Reply::Check(report)) => judge(&report, &candidate.plugin.kernel, &checks.cases, log),
-            Ok(_) => Err(crash("the trial runner gave another answer than asked for".to_owned())),
+    pub(super) async fn check(
+        &self,
+        candidate: &Compiled,
+        rng: &mut ChaCha20Rng,
+        log: &mut Log,
+    ) -> Result<(), Stop> {
+        let challenges = challenge::draw(&self.announced, self.problem.checks.secret_cases, rng);
+        let checked = self.compare(candidate, &challenges).await?;
+        match checked.result {
+            Ok(findings) => judge(&findings, &challenges).map_err(|(outcome, comparisons)| {
+                log.artifacts.push(comparisons);
+                outcome.into()
+            }),
             Err(fault) => {
-                log.artifact("stderr", &answer.stderr);
-                Err(self.failure(fault, Stage::Check).into())
+                log.artifact("stderr", &checked.stderr);
+                Err(self.blame(fault, Stage::Check).await?.into())
             }
         }
     }
-}
 
-fn crash(message: String) -> Stop {
-    Outcome::Crash { stage: Stage::Check, message }.into()
-}
-
-/// A seed that no candidate can have known. `RandomState` is the operating system's randomness.
-fn fresh_seed() -> u64 {
-    RandomState::new().hash_one("check")
-}
-
-fn judge(report: &CheckReport, kernel: &str, cases: &[CheckCase], log: &mut Log) -> Result<(), Stop> {
-    if report.kernel != kernel {
-        let reason = format!("kernel was not applied: the check ran `{}`", report.kernel);
-        return Err(Outcome::Rejected { reason }.into());
+    /// Lets one process answer all challenges, each when the one before has been judged.
+    pub(super) async fn compare(&self, kernel: &Compiled, challenges: &[Challenge]) -> Result<Checked, Stop> {
+        let checked = self.compare_once(kernel, challenges).await?;
+        if checked.result == Err(Fault::Killed) {
+            // Somebody killed it from outside, which says nothing about the kernel.
+            return self.compare_once(kernel, challenges).await;
+        }
+        Ok(checked)
     }
-    // A report that leaves something out is not a pass.
-    for (case, quantity) in
-        (0_u32..).zip(cases).flat_map(|(case, _)| QUANTITIES.map(|quantity| (case, quantity)))
-    {
-        let is_it = |comparison: &Comparison| comparison.case == case && comparison.quantity == quantity;
-        if !report.comparisons.iter().any(is_it) {
-            return Err(crash(format!("the check left out {quantity} of case {case}")));
+
+    async fn compare_once(&self, kernel: &Compiled, challenges: &[Challenge]) -> Result<Checked, Stop> {
+        let (mut session, mut ready) = self.runner.check(kernel, self.problem.limits.check_seconds).await?;
+        let mut findings = Vec::new();
+        for (number, challenge) in challenges.iter().enumerate() {
+            let answer = match ready {
+                Ok(()) => session.answer(challenge).await,
+                Err(silent) => Err(silent),
+            };
+            let bytes = match answer {
+                Ok(bytes) => bytes,
+                Err(silent) => {
+                    let (ended, fault) = session.fault(silent).await?;
+                    return Ok(Checked { stderr: ended.stderr, result: Err(fault) });
+                }
+            };
+            ready = Ok(());
+            let comparisons = self.grader.check(challenge, &bytes).await?;
+            complete(&comparisons, &challenge.case)?;
+            findings
+                .extend(comparisons.into_iter().map(|comparison| Finding { challenge: number, comparison }));
+        }
+        let ended = session.close().await?;
+        Ok(Checked { stderr: ended.stderr, result: Ok(findings) })
+    }
+}
+
+/// Whether all comparisons hold.
+pub(super) fn all_pass(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| passed(&finding.comparison))
+}
+
+/// A judgement that leaves something out is not a pass; and as the grader is ours, it is our fault.
+fn complete(comparisons: &[Comparison], case: &CheckCase) -> Result<(), Stop> {
+    let layout = AnswerLayout::of(case);
+    let is_judged = |quantity: &str| comparisons.iter().any(|comparison| comparison.quantity == quantity);
+    match layout.parts.iter().find(|(quantity, ..)| !is_judged(quantity)) {
+        None => Ok(()),
+        Some((quantity, ..)) => {
+            Err(Stop::Broken(format!("the grader left out {quantity}; run `make mlx` again")))
         }
     }
-    let failed: Vec<&Comparison> =
-        report.comparisons.iter().filter(|comparison| !passed(comparison)).collect();
-    let Some(worst) = failed.iter().max_by(|a, b| badness(a).total_cmp(&badness(b))) else { return Ok(()) };
-    log.artifact("comparisons", &table(&failed, cases));
+}
+
+/// Passes if all comparisons hold; else the worst one's words, and all of them as an artifact.
+pub(super) fn judge(findings: &[Finding], challenges: &[Challenge]) -> Result<(), (Outcome, Artifact)> {
+    let failed: Vec<&Finding> = findings.iter().filter(|finding| !passed(&finding.comparison)).collect();
+    let worst = failed.iter().max_by(|a, b| badness(&a.comparison).total_cmp(&badness(&b.comparison)));
+    let Some(worst) = worst else { return Ok(()) };
+    let comparisons = Artifact::new("comparisons", &table(&failed, challenges));
     let more = if failed.len() > 1 {
-        format!(" ({} of {} comparisons failed)", failed.len(), report.comparisons.len())
+        format!(" ({} of {} comparisons failed)", failed.len(), findings.len())
     } else {
         String::new()
     };
-    let message = format!("{}{more}", describe(worst, cases));
-    Err(Outcome::WrongResult { message }.into())
+    let message = format!("{}{more}", describe(worst, challenges));
+    Err((Outcome::WrongResult { message }, comparisons))
 }
 
 /// By our own arithmetic; a NaN error fails.
@@ -93,37 +133,43 @@ fn badness(comparison: &Comparison) -> f32 {
         .map_or(f32::INFINITY, |error| error / comparison.tolerance)
 }
 
-fn describe(comparison: &Comparison, cases: &[CheckCase]) -> String {
-    let place =
-        cases.get(comparison.case as usize).map_or_else(String::new, |case| format!(" with {}", layer(case)));
-    let Comparison { quantity, error, tolerance, note, .. } = comparison;
+fn describe(finding: &Finding, challenges: &[Challenge]) -> String {
+    let Finding { challenge, comparison: Comparison { quantity, error, tolerance, note, .. } } = finding;
+    let place = challenges
+        .get(*challenge)
+        .map_or_else(String::new, |challenge| format!(" with {}", layer(&challenge.case)));
     match (error, note) {
-        (_, Some(note)) => format!("{quantity}{place}: {note}"),
+        (Some(error), Some(note)) => {
+            format!("{quantity}{place}: {note} (off by {error:.1e}, allowed is {tolerance:.1e})")
+        }
+        (None, Some(note)) => format!("{quantity}{place}: {note}"),
         (Some(error), None) => format!("{quantity}{place} is off by {error:.1e}, allowed is {tolerance:.1e}"),
-        (None, None) => format!("{quantity}{place} is not finite or has another shape"),
+        (None, None) => format!("{quantity}{place} is not finite"),
     }
 }
 
-fn table(failed: &[&Comparison], cases: &[CheckCase]) -> String {
+fn table(failed: &[&Finding], challenges: &[Challenge]) -> String {
     let mut text = String::from(
         "Failed comparisons with the reference (largest error over the reference's largest value):\n",
     );
-    for comparison in failed {
+    for finding in failed {
         // Writing to a string can't fail.
-        let _ = writeln!(text, "- {}", describe(comparison, cases));
+        let _ = writeln!(text, "- {}", describe(finding, challenges));
     }
     text
 }
 
 fn layer(case: &CheckCase) -> String {
-    let CheckCase { batch, length, input, output, rank, .. } = case;
+    let CheckCase { batch, length, input, output, rank, scale, .. } = case;
     let weight = case.quantization.map_or_else(
         || "not quantized".to_owned(),
         |quantization| format!("{}-bit weights in groups of {}", quantization.bits, quantization.group_size),
     );
     let bias = if case.bias { "bias" } else { "no bias" };
     let dtype = format!("{:?}", case.dtype).to_lowercase();
-    format!("x [{batch}, {length}, {input}], output {output}, rank {rank}, {weight}, {bias}, {dtype}")
+    format!(
+        "x [{batch}, {length}, {input}], output {output}, rank {rank}, scale {scale:.1}, {weight}, {bias}, {dtype}"
+    )
 }
 
 #[cfg(test)]
@@ -131,66 +177,72 @@ mod tests {
     use super::*;
     use crate::problem::Checks;
 
-    fn report(change: impl Fn(&mut Comparison)) -> CheckReport {
-        let mut comparisons = Vec::new();
-        for case in 0..Checks::default().cases.len() as u32 {
-            for quantity in QUANTITIES {
+    fn challenges() -> Vec<Challenge> {
+        Checks::default().cases.into_iter().map(|case| Challenge { case, seed: 1 }).collect()
+    }
+
+    fn findings(change: impl Fn(usize, &mut Comparison)) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (challenge, Challenge { case, .. }) in challenges().iter().enumerate() {
+            for (quantity, ..) in AnswerLayout::of(case).parts {
                 let mut comparison = Comparison {
-                    case,
                     quantity: quantity.to_owned(),
                     error: Some(1e-6),
                     tolerance: 1e-3,
                     passed: true,
                     note: None,
                 };
-                change(&mut comparison);
-                comparisons.push(comparison);
+                change(challenge, &mut comparison);
+                findings.push(Finding { challenge, comparison });
             }
         }
-        CheckReport { kernel: "abc".to_owned(), comparisons }
+        findings
     }
 
-    fn judged(report: &CheckReport) -> Result<(), Outcome> {
-        let (replies, _receiver) = tokio::sync::mpsc::unbounded_channel();
-        judge(report, "abc", &Checks::default().cases, &mut Log::new(1, replies)).map_err(|stop| match stop {
-            Stop::Outcome(outcome) => outcome,
-            Stop::Broken(error) => panic!("{error}"),
+    fn judged(findings: &[Finding]) -> Result<(), Outcome> {
+        judge(findings, &challenges()).map_err(|(outcome, artifact)| {
+            assert_eq!(artifact.name, "comparisons");
+            outcome
         })
     }
 
     #[test]
     fn agreement_everywhere_passes() {
-        assert_eq!(judged(&report(|_| {})), Ok(()));
+        assert_eq!(judged(&findings(|_, _| {})), Ok(()));
+        assert!(all_pass(&findings(|_, _| {})));
     }
 
     #[test]
     fn a_wrong_result_names_the_worst_comparison() {
-        let outcome = judged(&report(|comparison| match (comparison.case, comparison.quantity.as_str()) {
-            (0, "grad x") => comparison.error = Some(0.002),
-            (3, "grad lora_a") => comparison.error = Some(0.5),
-            _ => {}
-        }))
-        .unwrap_err();
+        let outcome =
+            judged(&findings(|challenge, comparison| match (challenge, comparison.quantity.as_str()) {
+                (0, "grad x") => comparison.error = Some(0.002),
+                (3, "grad lora_a") => comparison.error = Some(0.5),
+                _ => {}
+            }))
+            .unwrap_err();
         let Outcome::WrongResult { message } = outcome else { panic!("{outcome}") };
         assert!(message.starts_with("grad lora_a with x [1, 1, 128], output 64"), "{message}");
-        assert!(message.contains("off by 5.0e-1") && message.contains("2 of 28"), "{message}");
+        assert!(message.contains("off by 5.0e-1") && message.contains("2 of 63"), "{message}");
     }
 
     #[test]
-    fn a_claim_to_have_passed_is_not_believed() {
+    fn a_number_that_is_none_fails_and_is_the_worst() {
         let lies: [fn(&mut Comparison); 3] =
             [|c| c.error = Some(1.0), |c| c.error = None, |c| c.error = Some(f32::NAN)];
         for lie in lies {
-            assert_eq!(judged(&report(lie)).unwrap_err().kind(), "wrong_result");
+            let findings = findings(|_, comparison| lie(comparison));
+            assert_eq!(judged(&findings).unwrap_err().kind(), "wrong_result");
+            assert!(!all_pass(&findings));
         }
     }
 
     #[test]
-    fn a_check_that_leaves_something_out_or_ran_another_kernel_does_not_pass() {
-        let mut short = report(|_| {});
-        short.comparisons.pop();
-        assert_eq!(judged(&short).unwrap_err().kind(), "crash");
-        let other = CheckReport { kernel: "other".to_owned(), ..report(|_| {}) };
-        assert_eq!(judged(&other).unwrap_err().kind(), "rejected");
+    fn a_judgement_that_leaves_something_out_is_our_fault() {
+        let case = &challenges()[0].case;
+        let comparisons: Vec<Comparison> =
+            findings(|_, _| {}).into_iter().take(9).map(|finding| finding.comparison).collect();
+        assert!(complete(&comparisons, case).is_ok());
+        assert!(matches!(complete(&comparisons[..8], case), Err(Stop::Broken(_))));
     }
 }

@@ -55,7 +55,7 @@ impl Default for FixedSettings {
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { tolerance: 1e-3, cases: cases() }
+        Self { error_budget: 16.0, cases: cases(), secret_cases: 5 }
     }
 }
 

@@ -36,9 +36,12 @@ impl KernelProblem {
             }
         }
         positive("constraints: loss", self.constraints.loss)?;
-        positive("checks: tolerance", f64::from(self.checks.tolerance))?;
+        positive("checks: error_budget", f64::from(self.checks.error_budget))?;
         if self.checks.cases.is_empty() {
             return Err("`checks: cases` is empty: leave the key out for the default cases".to_owned());
+        }
+        if self.checks.secret_cases > 100 {
+            return Err("`checks: secret_cases` must be at most 100".to_owned());
         }
         let ProtocolSettings::Fixed(fixed) = &self.protocol;
         if !(2..=1000).contains(&fixed.trials) {

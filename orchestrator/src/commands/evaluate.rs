@@ -26,7 +26,7 @@ pub(super) async fn evaluate(
     let evaluator = open::evaluator(&config).await?;
     let watcher = watch(&evaluator);
     let kernel = token_hash(&source, config.problem.problem.language()).to_string();
-    let result = evaluator.evaluate(Job { id: 0, program: source, kernel }).await;
+    let result = evaluator.evaluate(Job { id: 0, program: source, kernel, screen: false }).await;
     watcher.abort();
     evaluator.shutdown().await;
     let evaluation =

@@ -1,25 +1,40 @@
-//! What the evaluator (supervisor) and the trial runner say to each other.
+//! What the evaluator (supervisor), the trial runner and the grader say to each other.
 //!
-//! One process serves one request: the supervisor writes a [`Request`] frame. For a trial the runner loads
-//! everything, answers [`Reply::Ready`], waits for a [`Go`] frame, does the measured work, says [`Reply::Trained`],
-//! validates, and answers with [`Reply::Trial`]; the supervisor's own clock runs from `Go` to `Trained`. The other
-//! requests have no clock and are answered at once. [`Reply::Failed`] may come at any point. When its standard input closes, the runner
-//! exits at once.
+//! The trial runner is not trusted: it loads a candidate. One process serves one [`Request`], and nothing that it says about itself
+//! decides anything; what counts is bytes and the supervisor's clock.
 //!
-//! A frame is a little-endian `u32` length and that many bytes of JSON.
+//! - *Check*: the runner locks itself, loads the kernel, answers [`Reply::Ready`]. Then, as often as the supervisor likes, comes a
+//!   [`Challenge`], answered by [`Reply::Answer`] and a raw frame with the arrays of [`AnswerLayout`]. The end of standard input
+//!   is the end.
+//! - *Trial*: the runner locks itself, loads, warms up, answers [`Reply::Ready`] and waits for [`Go`], which brings the seed; it trains,
+//!   and answers [`Reply::Trained`] and a raw frame with all adapters as float32, in the order of the grader's slots, `lora_a` before
+//!   `lora_b`. The supervisor's clock runs from writing `Go` to the last byte of those. Then [`Reply::Trial`] follows.
+//!
+//! [`Reply::Failed`] may come instead of any answer. When its standard input closes, the runner exits at once.
+//!
+//! The grader is trusted: it never loads a candidate. One process serves many [`GradeRequest`]s; those that are about an answer are
+//! followed by that answer as a raw frame.
+//!
+//! A frame is a little-endian `u32` length and that many bytes: of JSON, or raw where the message before it said so.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Longest frame either side accepts, in bytes.
+/// Longest frame of JSON either side accepts, in bytes.
 pub const MAX_FRAME: u32 = 16 * 1024 * 1024;
 
-/// The start signal: an empty object, sent once after [`Reply::Ready`].
+/// Longest raw frame, in bytes. The receiver always knows beforehand how long it has to be.
+pub const MAX_RAW: u32 = 1 << 30;
+
+/// The start signal of a trial, sent once after [`Reply::Ready`]. Until it comes the process can't know what it will compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Go {}
+pub struct Go {
+    /// Adapter initialisation and data order of the measured steps.
+    pub seed: u64,
+}
 
 /// What a runner is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,17 +58,72 @@ pub struct Plugin {
     pub kernel: String,
 }
 
-/// Compare forward values and gradients (x, `lora_a`, `lora_b`) with the reference implementation.
+/// Load a kernel and let it compute what the following [`Challenge`]s ask for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CheckRequest {
     /// The kernel under test.
     pub plugin: Plugin,
-    /// Each case is a layer with its own shape and weights.
-    pub cases: Vec<CheckCase>,
-    /// Largest allowed error relative to the reference's largest magnitude, float32.
-    pub tolerance: f32,
-    /// Seed for weights and inputs.
+    /// Whether to lock the process before loading it ([`trial-lock`]); false only with `--no-sandbox`.
+    pub lock: bool,
+}
+
+/// One layer to compute, on inputs that nobody could know before: all values come from the seed.
+///
+/// The runner builds the kernel for the layer, then, with poisoned (NaN) memory recycled before each call:
+/// 1. forward on a first set of inputs (x, `lora_a`, `lora_b`);
+/// 2. the inputs' values are changed in place, in the same buffers, to a second set; forward, and the gradients of
+///    sum(cotangent * result) with respect to x, `lora_a` and `lora_b`;
+/// 3. forward on the second set again.
+///
+/// [`AnswerLayout`] says what goes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// The layer.
+    pub case: CheckCase,
+    /// Seed of its weights and inputs.
     pub seed: u64,
+}
+
+/// The arrays in the answer to a [`Challenge`], end to end, row-major and little-endian: result of call 1; result of call 2; gradients of
+/// x, `lora_a`, `lora_b`; result of call 3; then x, `lora_a` and `lora_b` as they are after the calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerLayout {
+    /// Name, shape and type of each.
+    pub parts: Vec<(&'static str, Vec<i32>, Dtype)>,
+}
+
+impl AnswerLayout {
+    /// The layout of a case's answer.
+    pub fn of(case: &CheckCase) -> Self {
+        let CheckCase { batch, length, input, output, rank, dtype, .. } = *case;
+        let (x, y) = (vec![batch, length, input], vec![batch, length, output]);
+        let (a, b) = (vec![input, rank], vec![rank, output]);
+        let float32 = Dtype::Float32;
+        let parts = vec![
+            ("first forward", y.clone(), dtype),
+            ("forward", y.clone(), dtype),
+            ("grad x", x.clone(), dtype),
+            ("grad lora_a", a.clone(), float32),
+            ("grad lora_b", b.clone(), float32),
+            ("repeated forward", y, dtype),
+            ("x afterwards", x, dtype),
+            ("lora_a afterwards", a, float32),
+            ("lora_b afterwards", b, float32),
+        ];
+        Self { parts }
+    }
+
+    /// Bytes of one part.
+    pub fn part_bytes(shape: &[i32], dtype: Dtype) -> usize {
+        shape.iter().map(|&length| length as usize).product::<usize>() * dtype.bytes()
+    }
+
+    /// Bytes of the whole answer.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|(_, shape, dtype)| Self::part_bytes(shape, *dtype)).sum()
+    }
 }
 
 /// One layer to compare on. Shapes: x is `[batch, length, input]`, the layer maps to `[batch, length, output]`.
@@ -92,15 +162,28 @@ pub enum Dtype {
     Bfloat16,
 }
 
+impl Dtype {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Float32 => 4,
+            Self::Float16 | Self::Bfloat16 => 2,
+        }
+    }
+}
+
 /// Fine-tune adapters once, from a fresh model, and measure it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialRequest {
     /// The kernel to train with. Absent: the harness's own layer, which is MLX-LM's.
     pub plugin: Option<Plugin>,
     pub model: Model,
+    /// `data` is a folder with a `train.jsonl` and nothing else: the held-out texts are never in this process.
     pub training: Training,
-    /// Adapter initialisation and data order.
-    pub seed: u64,
+    /// Seed of the warm-up, whose token ids are random, so that nothing computed in it is of use later.
+    pub warm_up_seed: u64,
+    /// Whether to lock the process before loading a plugin; false only with `--no-sandbox`.
+    pub lock: bool,
 }
 
 /// Where the model comes from.
@@ -175,14 +258,20 @@ pub struct Training {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
-    /// Everything is loaded and warm; waiting for [`Go`].
+    /// Everything is loaded (and warm): waiting for a [`Challenge`] or [`Go`].
     Ready,
-    /// The measured steps are done: here the supervisor's clock stops. The trial's numbers follow.
-    Trained,
-    /// A trial's numbers.
+    /// A raw frame with the answer to a [`Challenge`] follows.
+    Answer {
+        /// Its length.
+        bytes: u64,
+    },
+    /// A raw frame with all adapters follows, and then [`Self::Trial`].
+    Trained {
+        /// Its length.
+        bytes: u64,
+    },
+    /// What the runner says about its trial.
     Trial(TrialReport),
-    /// A check's numbers.
-    Check(CheckReport),
     /// What this harness is.
     Description(Description),
     /// It went wrong in a way the runner could still tell.
@@ -206,7 +295,7 @@ pub enum Blame {
     Setup,
 }
 
-/// One fine-tuning run, as seen from inside.
+/// One fine-tuning run, as seen from inside. Nothing of it is believed without being compared with what is seen from outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialReport {
     /// [`Plugin::kernel`], or `mlx-lm` for the harness's own layer.
@@ -217,16 +306,11 @@ pub struct TrialReport {
     pub kernel_calls: u64,
     /// Quantized linear layers in the model.
     pub quantized_layers: u32,
-    /// Target tokens in the measured steps.
-    pub tokens: u64,
     /// Seconds for the measured steps on the runner's own clock. Informative: the supervisor's clock decides.
     pub seconds: f64,
     /// Loss of each measured step. NaN and infinity travel as `null` and arrive as NaN.
     #[serde(deserialize_with = "null_as_nan_each")]
     pub losses: Vec<f64>,
-    /// Loss on held-out batches after the last step. NaN and infinity travel as `null` and arrive as NaN.
-    #[serde(deserialize_with = "null_as_nan")]
-    pub validation_loss: f64,
     /// Peak of MLX's allocator during the measured steps, bytes.
     pub peak_memory_bytes: u64,
     /// MLX's active memory just before the measured steps, bytes.
@@ -243,27 +327,131 @@ fn null_as_nan_each<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<f64
     Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
-/// All comparisons of one check.
+/// What the grader is asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CheckReport {
-    pub kernel: String,
-    pub comparisons: Vec<Comparison>,
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum GradeRequest {
+    /// First of all: load the model and the data. Answered by [`GradeReply::Prepared`] and a raw frame.
+    Prepare(PrepareRequest),
+    /// Judge the answer to a challenge, which follows as a raw frame. Answered by [`GradeReply::Checked`].
+    Check(GradeCheck),
+    /// Judge the adapters of a trial, which follow as a raw frame. Answered by [`GradeReply::Trial`].
+    Trial(GradeTrial),
+}
+
+/// What the grader needs to know once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareRequest {
+    pub model: Model,
+    /// As the problem has it, held-out texts and all.
+    pub training: Training,
+    /// Allowed error as a multiple of the reference's own rounding error.
+    pub error_budget: f32,
+}
+
+/// Which challenge an answer is to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GradeCheck {
+    pub challenge: Challenge,
+}
+
+/// Which trial adapters are of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GradeTrial {
+    /// [`Go::seed`].
+    pub seed: u64,
+    /// Optimizer steps that it took.
+    pub iterations: u32,
+}
+
+/// What the grader answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum GradeReply {
+    /// Ready; a raw frame with the training texts (JSON lines) follows.
+    Prepared(Prepared),
+    /// All comparisons of one challenge.
+    Checked {
+        /// At least one for each quantity of the layout.
+        comparisons: Vec<Comparison>,
+    },
+    /// A trial's numbers.
+    Trial(TrialGrade),
+    /// It can't be done: model, data or settings are wrong.
+    Failed {
+        /// What, and what to do.
+        message: String,
+    },
+}
+
+/// What the supervisor needs to know about model and data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Length of the raw frame that follows.
+    pub train_bytes: u64,
+    /// Linear layers of the model (head included) with quantized weights.
+    pub quantized_layers: u32,
+    /// Adapted layers in order.
+    pub slots: Vec<Slot>,
+    /// Length of a trial's raw frame.
+    pub adapter_bytes: u64,
+    /// The model's own adapted layers as cases, each shape once, with x as large as in training.
+    pub cases: Vec<CheckCase>,
+    /// Files and folders that a runner has to read for this model; empty for a synthetic one.
+    pub files: Vec<PathBuf>,
+    /// The model as the runner shall load it: a hub id has become a folder.
+    pub model: Model,
+}
+
+/// An adapted layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Full path, such as `model.layers.0.mlp.up_proj`.
+    pub layer: String,
+    pub input: i32,
+    pub output: i32,
+    pub quantized: bool,
 }
 
 /// One array against the reference's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Index into [`CheckRequest::cases`].
-    pub case: u32,
-    /// `forward`, `grad x`, `grad lora_a` or `grad lora_b`.
+    /// A name of [`AnswerLayout`].
     pub quantity: String,
-    /// max |candidate − reference| / max |reference|; absent if shapes differ or a value is not finite.
+    /// max |candidate − reference| / max |reference|, the reference in float64; absent if a value is not finite.
     pub error: Option<f32>,
-    /// Allowed for this case (wider for half precision).
+    /// Allowed: the error budget times the error of a straightforward computation in the case's own types.
     pub tolerance: f32,
     pub passed: bool,
-    /// Why it failed when `error` is absent.
+    /// Why it failed when `error` is absent, or what else is wrong.
     pub note: Option<String>,
+}
+
+/// What adapters are worth, by the reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialGrade {
+    /// Target tokens in the measured steps.
+    pub tokens: u64,
+    /// Loss on held-out batches with these adapters and the reference's kernel. NaN and infinity travel as `null` and arrive as NaN.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub validation_loss: f64,
+    /// Loss of the last step of the reference's own training with that seed.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub train_loss: f64,
+    /// How far the adapters' changes are from the reference's: the largest ‖Δ − Δreference‖ / ‖Δreference‖ over all adapter arrays.
+    /// NaN where a value isn't finite.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub deviation: f64,
+    /// What the deviation may be: from how far two straightforward executions are apart.
+    pub tolerance: f64,
+    /// The array with the largest deviation, such as `model.layers.0.mlp.up_proj lora_a`.
+    pub worst: String,
+    /// Seconds below which nothing can have done these steps on this device: from the bytes that have to be read and the
+    /// multiplications that have to be made.
+    pub floor_seconds: f64,
 }
 
 /// The harness and the device that it runs on.
@@ -284,6 +472,8 @@ pub struct Description {
 pub struct Harness {
     /// The trial runner.
     pub runner: PathBuf,
+    /// The grader.
+    pub grader: PathBuf,
     /// The kernel API's dynamic library, for `rustc --extern kernel_api=`.
     pub kernel_api: PathBuf,
     /// Folders for `rustc -L dependency=`.
@@ -324,4 +514,27 @@ pub fn read_frame<T: DeserializeOwned>(mut from: impl Read) -> io::Result<Option
     let mut body = vec![0; length as usize];
     from.read_exact(&mut body)?;
     Ok(Some(serde_json::from_slice(&body)?))
+}
+
+/// Writes one raw frame and flushes.
+pub fn write_raw(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MAX_RAW);
+    let length = length.ok_or_else(|| io::Error::other("raw frame too long"))?;
+    to.write_all(&length.to_le_bytes())?;
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+/// Reads one raw frame of exactly `bytes` bytes.
+pub fn read_raw(mut from: impl Read, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if u64::from(length) != bytes || length > MAX_RAW {
+        let words = format!("a raw frame of {length} bytes instead of {bytes}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+    }
+    let mut body = vec![0; length as usize];
+    from.read_exact(&mut body)?;
+    Ok(body)
 }

@@ -1,7 +1,8 @@
-//! One process, one request: compares a kernel's numbers with the reference, or fine-tunes with it and measures, and
-//! says what came out. The protocol is described in [`trial_protocol`].
+//! One process, one request: lets a kernel compute what a challenge asks for, or fine-tunes with it, and hands over what
+//! came out, as bytes. The protocol is described in [`trial_protocol`].
 //!
 //! The only place where candidate code is loaded. A kernel that fails is an answer; only what kills the process is not.
+//! Once a kernel is loaded nothing that this process says is believed: others keep the time and judge the bytes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -13,7 +14,6 @@ use supervisor::Supervisor;
 mod check;
 mod describe;
 mod plugin;
-mod reference;
 mod supervisor;
 mod trial;
 
@@ -38,12 +38,12 @@ fn main() -> ExitCode {
 
 fn serve() -> std::io::Result<()> {
     let mut supervisor = Supervisor::connect()?;
-    let request = supervisor.request()?;
+    let request = supervisor.receive()?;
     // A panic of ours ends here. One of the kernel's never comes this far: `plugin` turns it into an error.
     let outcome = catch_unwind(AssertUnwindSafe(|| match request {
         Request::Describe => describe::description().map(Reply::Description).map_err(setup),
-        Request::Check(request) => check::run(&request).map(Reply::Check),
-        Request::Trial(request) => trial::run(&request, &mut supervisor).map(Reply::Trial),
+        Request::Check(request) => check::run(&request, &mut supervisor),
+        Request::Trial(request) => trial::run(&request, &mut supervisor),
     }));
     let reply = match outcome {
         Ok(Ok(reply)) => reply,
@@ -55,6 +55,16 @@ fn serve() -> std::io::Result<()> {
         }),
     };
     supervisor.reply(&reply)
+}
+
+/// Locks this process before it loads a candidate.
+fn lock(wanted: bool) -> Result<(), Stop> {
+    if !wanted {
+        return Ok(());
+    }
+    trial_lock::lock().map_err(|error| {
+        setup(format!("the trial runner can't lock itself: {error}; `evolve doctor` says what this system offers"))
+    })
 }
 
 fn kernel(message: impl std::fmt::Display) -> Stop {

@@ -5,12 +5,13 @@ use std::io;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use trial_protocol::{Go, Reply, Request, read_frame, write_frame};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use trial_protocol::{Reply, read_frame, write_frame, write_raw};
 
-/// Requests come by standard input, replies go by what was standard output.
+/// Messages come by standard input, replies go by what was standard output.
 pub(crate) struct Supervisor {
-    requests: Receiver<io::Result<Request>>,
-    start: Receiver<io::Result<()>>,
+    messages: Receiver<io::Result<Value>>,
     replies: File,
 }
 
@@ -20,45 +21,44 @@ impl Supervisor {
     pub(crate) fn connect() -> io::Result<Self> {
         let replies = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
-        let (request_sender, requests) = mpsc::channel();
-        let (start_sender, start) = mpsc::channel();
+        let (sender, messages) = mpsc::channel();
         thread::spawn(move || {
             let mut input = io::stdin().lock();
-            match read_frame::<Request>(&mut input) {
-                Ok(Some(request)) => drop(request_sender.send(Ok(request))),
-                Ok(None) => leave(),
-                Err(error) => drop(request_sender.send(Err(error))),
-            }
-            match read_frame::<Go>(&mut input) {
-                Ok(Some(Go {})) => drop(start_sender.send(Ok(()))),
-                Ok(None) => leave(),
-                Err(error) => drop(start_sender.send(Err(error))),
+            loop {
+                let message = read_frame(&mut input);
+                match message.transpose() {
+                    None => leave(),
+                    Some(message) => {
+                        let broken = message.is_err();
+                        let lost = sender.send(message).is_err();
+                        if broken || lost {
+                            break;
+                        }
+                    }
+                }
             }
             // Nothing more is expected but the end.
             let _ = io::copy(&mut input, &mut io::sink());
             leave();
         });
-        Ok(Self { requests, start, replies })
+        Ok(Self { messages, replies })
     }
 
-    /// Waits for the request.
-    pub(crate) fn request(&mut self) -> io::Result<Request> {
-        self.requests.recv().map_err(gone)?
-    }
-
-    /// Says that everything is ready, and waits for the start signal.
-    pub(crate) fn wait_for_start(&mut self) -> io::Result<()> {
-        self.reply(&Reply::Ready)?;
-        self.start.recv().map_err(gone)?
+    /// Waits for the next message. When there is none, the process ends.
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the supervisor is gone");
+        Ok(serde_json::from_value(self.messages.recv().map_err(gone)??)?)
     }
 
     pub(crate) fn reply(&mut self, reply: &Reply) -> io::Result<()> {
         write_frame(&mut self.replies, reply)
     }
-}
 
-fn gone(_: mpsc::RecvError) -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the supervisor is gone")
+    /// A reply that is followed by a raw frame.
+    pub(crate) fn reply_with(&mut self, reply: &Reply, raw: &[u8]) -> io::Result<()> {
+        self.reply(reply)?;
+        write_raw(&mut self.replies, raw)
+    }
 }
 
 /// Ends the process at once: destructors would wait for what MLX's threads are computing.

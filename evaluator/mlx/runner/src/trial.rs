@@ -1,40 +1,60 @@
 //! One fine-tuning run.
 
+use grader::host;
+use trainer::data::Dataset;
 use trainer::{Error, Trainer};
-use trial_protocol::{Reply, TrialReport, TrialRequest};
+use trial_protocol::{Go, Reply, TrialReport, TrialRequest};
 
 use crate::supervisor::Supervisor;
-use crate::{Stop, kernel, plugin, setup};
+use crate::{Stop, kernel, lock, plugin, setup};
 
-/// Loads, warms up, waits for the start signal, trains and validates.
-pub(crate) fn run(request: &TrialRequest, supervisor: &mut Supervisor) -> Result<TrialReport, Stop> {
+/// Loads, warms up, waits for the seed, trains, and hands the adapters over.
+pub(crate) fn run(request: &TrialRequest, supervisor: &mut Supervisor) -> Result<Reply, Stop> {
+    lock(request.lock)?;
     let (name, build) = match &request.plugin {
         Some(plugin) => (plugin.kernel.clone(), Some(plugin::load(&plugin.path).map_err(kernel)?)),
         None => ("mlx-lm".to_owned(), None),
     };
     let explain = |error: Error| blame(&error, build.is_some());
-    let mut trainer =
-        Trainer::load(&request.model, &request.training, request.seed, build).map_err(explain)?;
-    trainer.warm_up().map_err(explain)?;
+    let training = &request.training;
+    let data = Dataset::read_training(&training.data).map_err(explain)?;
+    let mut trainer = Trainer::load(&request.model, training, &data, build).map_err(explain)?;
+    trainer.warm_up(request.warm_up_seed).map_err(explain)?;
+    return_memory();
     let calls_before = trainer.kernel_calls();
 
-    supervisor.wait_for_start().map_err(Stop::Lost)?;
-    let run = trainer.run().map_err(explain)?;
-    supervisor.reply(&Reply::Trained).map_err(Stop::Lost)?;
+    supervisor.reply(&Reply::Ready).map_err(Stop::Lost)?;
+    let Go { seed } = supervisor.receive().map_err(Stop::Lost)?;
+    let start = trainer.begin(seed, training.iterations).map_err(explain)?;
+    let run = trainer.run(start).map_err(explain)?;
+    let mut raw = Vec::new();
+    for adapter in &run.adapters {
+        raw.extend(host::bytes(adapter).map_err(|error| explain(error.into()))?);
+    }
+    supervisor.reply_with(&Reply::Trained { bytes: raw.len() as u64 }, &raw).map_err(Stop::Lost)?;
+
     let kernel_calls = if build.is_some() { trainer.kernel_calls() - calls_before } else { 0 };
-    let validation_loss = trainer.validation_loss().map_err(explain)?;
-    Ok(TrialReport {
+    Ok(Reply::Trial(TrialReport {
         kernel: name,
         kernel_layers: trainer.kernel_layers(),
         kernel_calls,
         quantized_layers: trainer.quantized_layers(),
-        tokens: run.tokens,
         seconds: run.seconds,
         losses: run.losses,
-        validation_loss,
         peak_memory_bytes: run.peak_memory_bytes,
         active_memory_bytes: run.active_memory_bytes,
-    })
+    }))
+}
+
+/// Gives back to the system what loading and warming up left behind, so that what the system sees of this process before
+/// the start is what it needs.
+fn return_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "std doesn't have it")]
+    // SAFETY: has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Whose fault it is. MLX computes late, so what a kernel asked of it may fail far from the kernel: what MLX refuses in

@@ -17,7 +17,8 @@ use crate::{reference, say};
 pub(crate) fn build(workspace: &Workspace, mlx: Option<&Mlx>) -> Result<PathBuf> {
     say("building the harness (a few minutes the first time)");
     let mut command = workspace.cargo("build", mlx);
-    command.args(["--release", "--locked", "--package", "trial-runner", "--package", "kernel-api"]);
+    command.args(["--release", "--locked", "--package", "trial-runner", "--package", "grader"]);
+    command.args(["--package", "kernel-api"]);
     if !command.stdin(Stdio::null()).status().context("can't start cargo")?.success() {
         bail!(Problem::ToolFailed {
             what: "building the harness".into(),
@@ -34,6 +35,7 @@ pub(crate) fn build(workspace: &Workspace, mlx: Option<&Mlx>) -> Result<PathBuf>
     let description = describe(&runner, &libraries)?;
     let harness = Harness {
         runner,
+        grader: release.join("grader"),
         kernel_api: release.join(format!("libkernel_api{}", std::env::consts::DLL_SUFFIX)),
         dependencies: vec![release.join("deps")],
         libraries,
@@ -42,7 +44,7 @@ pub(crate) fn build(workspace: &Workspace, mlx: Option<&Mlx>) -> Result<PathBuf>
         reference: reference_path,
         description,
     };
-    for file in [&harness.kernel_api, &harness.rustc] {
+    for file in [&harness.grader, &harness.kernel_api, &harness.rustc] {
         if !file.is_file() {
             bail!("cargo built the harness, but {} is not there", file.display());
         }

@@ -65,8 +65,23 @@ pub(crate) fn prepare(workspace: &Workspace, backend: Backend, cache: &Cache) ->
             wheel::unpack(&tools::python(variable)?, &requirement, Requirements::Include, folder)
         })?;
         libraries[1] = cuda.join("mlx/lib");
+        libraries.extend(bundled(&cuda));
     }
+    libraries.extend(bundled(&cpu));
     Ok(Mlx { config: cpu.join("cargo-config.toml"), libraries })
+}
+
+/// Folders of libraries that a wheel brings along (`*.libs`, `nvidia/*/lib`). MLX finds them by itself, from where it lies;
+/// they are named so that the sandbox shows them.
+fn bundled(wheel: &Path) -> Vec<PathBuf> {
+    let within = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let libs = within(wheel).into_iter().filter(|path| path.extension().is_some_and(|end| end == "libs"));
+    let nvidia = within(&wheel.join("nvidia")).into_iter().map(|path| path.join("lib"));
+    let mut folders: Vec<PathBuf> = libs.chain(nvidia).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
 }
 
 /// The version that mlx-c is made for.

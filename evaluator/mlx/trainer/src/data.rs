@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mlx_rs::Array;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -17,6 +17,9 @@ const PAD_TO: usize = 32;
 
 /// Of a single file, every eighth line is held out for validation.
 const HOLD_OUT: usize = 8;
+
+/// Name of the file to train on in MLX-LM's kind of data folder.
+pub const TRAIN: &str = "train.jsonl";
 
 /// Texts to train on and texts to validate on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,16 +37,20 @@ impl Dataset {
     /// (`train.jsonl` and `valid.jsonl`). A line is `{"prompt": …, "completion": …}` or `{"text": …}`.
     pub fn read(path: &Path) -> Result<Self> {
         let (train, validation) = if path.is_dir() {
-            (read_lines(&path.join("train.jsonl"))?, read_lines(&path.join("valid.jsonl"))?)
+            (read_lines(&path.join(TRAIN))?, read_lines(&path.join("valid.jsonl"))?)
         } else {
-            let mut parts = (Vec::new(), Vec::new());
-            for (index, example) in read_lines(path)?.into_iter().enumerate() {
-                let part = if index % HOLD_OUT == HOLD_OUT - 1 { &mut parts.1 } else { &mut parts.0 };
-                part.push(example);
-            }
-            parts
+            let parts = held_out(read_lines(path)?);
+            (parts.0, parts.1)
         };
-        Ok(Self { path: path.to_owned(), train, validation })
+        let parse = |lines: Vec<Line>| lines.into_iter().map(|line| line.example).collect();
+        Ok(Self { path: path.to_owned(), train: parse(train), validation: parse(validation) })
+    }
+
+    /// Reads a folder's `train.jsonl` alone: there is nothing held out, and nothing to validate on.
+    pub fn read_training(folder: &Path) -> Result<Self> {
+        let lines = read_lines(&folder.join(TRAIN))?;
+        let train = lines.into_iter().map(|line| line.example).collect();
+        Ok(Self { path: folder.to_owned(), train, validation: Vec::new() })
     }
 
     /// The training texts as batches.
@@ -71,13 +78,38 @@ impl Dataset {
     }
 }
 
-fn read_lines(path: &Path) -> Result<Vec<Example>> {
+/// The lines that are trained on, as they are: for a place where nothing else may be seen.
+pub fn training_lines(path: &Path) -> Result<String> {
+    let lines =
+        if path.is_dir() { read_lines(&path.join(TRAIN))? } else { held_out(read_lines(path)?).0 };
+    Ok(lines.into_iter().map(|line| line.text + "\n").collect())
+}
+
+/// What is trained on, and what is held out.
+fn held_out(lines: Vec<Line>) -> (Vec<Line>, Vec<Line>) {
+    let mut parts = (Vec::new(), Vec::new());
+    for (index, line) in lines.into_iter().enumerate() {
+        let part = if index % HOLD_OUT == HOLD_OUT - 1 { &mut parts.1 } else { &mut parts.0 };
+        part.push(line);
+    }
+    parts
+}
+
+/// A text, and how it was written.
+struct Line {
+    text: String,
+    example: Example,
+}
+
+fn read_lines(path: &Path) -> Result<Vec<Line>> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::data(path, format!("can't read: {error}; `data` names a file of JSON lines"))
     })?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let examples = lines.map(|(index, line)| {
-        example(line).map_err(|problem| Error::data(path, format!("line {}: {problem}", index + 1)))
+        let example = example(line)
+            .map_err(|problem| Error::data(path, format!("line {}: {problem}", index + 1)))?;
+        Ok(Line { text: line.to_owned(), example })
     });
     let examples: Vec<_> = examples.collect::<Result<_>>()?;
     if examples.is_empty() {
@@ -157,11 +189,26 @@ impl Batches {
         &self.batches[..count.min(self.batches.len())]
     }
 
-    /// One batch of each width first, then the rest: what a warm-up should see.
-    pub fn one_of_each_width(&self) -> Vec<Batch> {
+    /// `count` batches of random token ids: one of each width first, as a warm-up needs it, then the rest in turn. Nothing
+    /// that is computed with them can be of use later.
+    pub fn random(&self, seed: u64, vocabulary: i32, count: usize) -> Vec<Batch> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
         let new = |index: usize| !self.widths[..index].contains(&self.widths[index]);
         let (first, rest): (Vec<_>, Vec<_>) = (0..self.batches.len()).partition(|&index| new(index));
-        first.into_iter().chain(rest).map(|index| self.batches[index].clone()).collect()
+        let order = first.into_iter().chain(rest).cycle().take(count);
+        order
+            .map(|index| {
+                let Batch { tokens, lengths } = &self.batches[index];
+                let ids: Vec<i32> =
+                    (0..tokens.size()).map(|_| random.random_range(1..vocabulary.max(2))).collect();
+                Batch { tokens: Array::from_slice(&ids, tokens.shape()), lengths: lengths.clone() }
+            })
+            .collect()
+    }
+
+    /// Tokens of the longest row that are fed to the model: all but the last.
+    pub fn longest(&self) -> i32 {
+        self.widths.iter().max().map_or(0, |width| width - 1)
     }
 }
 

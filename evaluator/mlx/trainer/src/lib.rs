@@ -22,4 +22,4 @@ mod weights;
 
 pub use error::{Error, Result};
 pub use lora::BuildKernel;
-pub use trainer::{Run, Trainer};
+pub use trainer::{Run, Start, Trainer};

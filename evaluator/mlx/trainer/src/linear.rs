@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use kernel_api::{Adapter, Kernel, host};
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype, ops};
+use trial_protocol::Quantization;
 
 use crate::qwen2::plain_rows;
 
@@ -20,6 +21,15 @@ pub(crate) enum Weight {
 impl Weight {
     pub(crate) fn is_quantized(&self) -> bool {
         matches!(self, Self::Quantized { .. })
+    }
+
+    pub(crate) fn quantization(&self) -> Option<Quantization> {
+        match self {
+            Self::Quantized { group_size, bits, .. } => {
+                Some(Quantization { group_size: *group_size, bits: *bits })
+            }
+            Self::Plain(_) => None,
+        }
     }
 
     /// `x · weightᵀ + bias`, as MLX's own linear layers compute it.

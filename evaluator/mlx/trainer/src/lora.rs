@@ -3,6 +3,7 @@
 use kernel_api::{Kernel, Layer, MlxLmLora, QuantizedWeight, host};
 use mlx_rs::random::{RandomState, uniform};
 use mlx_rs::{Array, ops};
+use trial_protocol::{Dtype, Quantization};
 
 use crate::error::{Error, Result};
 use crate::linear::{Linear, Weight};
@@ -31,8 +32,14 @@ pub struct Slot {
     pub input: i32,
     /// Outputs of the layer: columns of `lora_b`.
     pub output: i32,
-    /// Whether its weight is quantized.
-    pub quantized: bool,
+    /// How its weight is quantized, if it is.
+    pub quantization: Option<Quantization>,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// Type of its input and output.
+    pub dtype: Dtype,
+    /// Bytes of its frozen weight, scales and biases included.
+    pub weight_bytes: u64,
 }
 
 /// Puts a kernel on every linear layer of the chosen blocks. `build` absent: MLX-LM's own layer.
@@ -59,11 +66,27 @@ pub fn attach(model: &mut Qwen2, lora: Lora, build: Option<BuildKernel>) -> Resu
                 layer: linear.path.clone(),
                 input: linear.input,
                 output: linear.output,
-                quantized: linear.weight.is_quantized(),
+                quantization: linear.weight.quantization(),
+                bias: linear.bias.is_some(),
+                dtype: dtype(linear)?,
+                weight_bytes: linear.weight.arrays().iter().map(|array| array.nbytes() as u64).sum(),
             });
         }
     }
     Ok(slots)
+}
+
+/// Type of what a layer takes and gives.
+fn dtype(linear: &Linear) -> Result<Dtype> {
+    match linear.weight.dtype() {
+        mlx_rs::Dtype::Float32 => Ok(Dtype::Float32),
+        mlx_rs::Dtype::Float16 => Ok(Dtype::Float16),
+        mlx_rs::Dtype::Bfloat16 => Ok(Dtype::Bfloat16),
+        other => {
+            let problem = format!("layer {} is of type {other:?}; convert the model to float32, float16 or bfloat16", linear.path);
+            Err(Error::setting("model", problem))
+        }
+    }
 }
 
 /// Index of the first block with adapters.
@@ -130,7 +153,15 @@ mod tests {
 
     #[test]
     fn adapters_begin_as_after_mx_random_seed() {
-        let slot = |input, output| Slot { layer: String::new(), input, output, quantized: true };
+        let slot = |input, output| Slot {
+            layer: String::new(),
+            input,
+            output,
+            quantization: None,
+            bias: false,
+            dtype: Dtype::Float32,
+            weight_bytes: 0,
+        };
         let arrays = initial_adapters(&[slot(4, 3), slot(9, 2)], 2, 7).unwrap();
         let first = arrays[0].clone();
         first.eval().unwrap();

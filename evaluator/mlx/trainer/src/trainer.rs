@@ -3,32 +3,38 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use mlx_rs::{memory, transforms::eval};
+use mlx_rs::{Array, memory, transforms::eval};
 use trial_protocol::{Model, Training};
 
-use crate::data::Dataset;
+use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::linear::KernelLog;
 use crate::lora::{BuildKernel, Lora, Slot, attach, initial_adapters};
 use crate::model;
 use crate::step::{Batch, Execution, State, Step};
 
-/// A model with fresh adapters, its data, and everything else a run needs, loaded and evaluated.
+/// A model, its data, and everything else that runs need, loaded and evaluated. One trainer can make many runs.
 pub struct Trainer {
     step: Step,
-    state: State,
     log: Rc<KernelLog>,
     slots: Vec<Slot>,
     quantized_layers: u32,
     /// Layers that the plugged-in kernel was built for; 0 without one.
     kernel_layers: u32,
-    train: Vec<Batch>,
-    warm_up: Vec<Batch>,
+    train: Batches,
     validation: Vec<Batch>,
+    vocabulary: i32,
+    training: Training,
+}
+
+/// Fresh adapters and the batches to train them on: what a seed decides.
+pub struct Start {
+    state: State,
+    batches: Vec<Batch>,
 }
 
 /// The measured steps.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Run {
     /// Mean loss of each step, nats.
     pub losses: Vec<f64>,
@@ -40,89 +46,121 @@ pub struct Run {
     pub peak_memory_bytes: u64,
     /// MLX's memory in use just before the first step, bytes.
     pub active_memory_bytes: u64,
+    /// `lora_a` and `lora_b` of each slot in turn, after the last step.
+    pub adapters: Vec<Array>,
 }
 
 impl Trainer {
-    /// Loads model and data, and puts adapters on the last blocks, each run by what `build` makes of its layer
-    /// (absent: MLX-LM's own layer). `seed` decides the adapters' beginning and the order of batches.
-    pub fn load(model: &Model, training: &Training, seed: u64, build: Option<BuildKernel>) -> Result<Self> {
+    /// Loads the model, and puts adapters on its last blocks, each run by what `build` makes of its layer
+    /// (absent: MLX-LM's own layer).
+    pub fn load(
+        model: &Model,
+        training: &Training,
+        data: &Dataset,
+        build: Option<BuildKernel>,
+    ) -> Result<Self> {
         let (mut model, tokenizer) = model::load(model)?;
         check(training, model.config.num_hidden_layers)?;
-        let data = Dataset::read(&training.data)?;
         let lora = Lora { num_layers: training.num_layers, rank: training.rank, scale: training.scale };
         let slots = attach(&mut model, lora, build)?;
         eval(model.arrays())?;
 
         let (size, length) = (training.batch_size, training.sequence_length);
         let train = data.train_batches(&tokenizer, size, length)?;
-        let validation = data.validation_batches(&tokenizer, size, length)?;
-        let state = State::new(initial_adapters(&slots, training.rank, seed)?)?;
+        let validation = if data.validation.is_empty() {
+            Vec::new()
+        } else {
+            let batches = data.validation_batches(&tokenizer, size, length)?;
+            batches.first(training.validation_batches as usize).to_vec()
+        };
+        let (quantized_layers, vocabulary) = (model.quantized_layers(), model.config.vocab_size);
         let log = Rc::new(KernelLog::default());
-        let quantized_layers = model.quantized_layers();
         let step = Step::new(
             Rc::new(model),
             Rc::clone(&log),
-            state.adapters.len(),
+            2 * slots.len(),
             training.optimizer,
             training.learning_rate,
             Execution::default(),
         );
         let kernel_layers = if build.is_some() { slots.len() as u32 } else { 0 };
+        let training = training.clone();
         Ok(Self {
             step,
-            state,
             log,
             slots,
             quantized_layers,
             kernel_layers,
-            train: train.shuffled(seed, training.iterations as usize),
-            warm_up: train
-                .one_of_each_width()
-                .into_iter()
-                .cycle()
-                .take(training.warmup_iterations as usize)
-                .collect(),
-            validation: validation.first(training.validation_batches as usize).to_vec(),
+            train,
+            validation,
+            vocabulary,
+            training,
         })
     }
 
-    /// Takes the warm-up steps and a validation step, forgets what they learned, and empties MLX's cache.
-    pub fn warm_up(&mut self) -> Result<()> {
-        let mut scratch = self.state.clone();
-        for batch in &self.warm_up {
-            self.step.train(&mut scratch, batch)?;
+    /// Takes the warm-up steps on random tokens, forgets what they learned, and empties MLX's cache.
+    pub fn warm_up(&mut self, seed: u64) -> Result<()> {
+        let count = self.training.warmup_iterations as usize;
+        let mut scratch = State::new(self.initial_adapters(seed)?)?;
+        for batch in self.train.random(seed, self.vocabulary, count) {
+            self.step.train(&mut scratch, &batch)?;
         }
         drop(scratch);
         memory::clear_cache()?;
         Ok(())
     }
 
-    /// Takes the measured steps.
-    pub fn run(&mut self) -> Result<Run> {
+    /// How a run with `seed` begins: its adapters, and `iterations` batches in their order.
+    pub fn begin(&self, seed: u64, iterations: u32) -> Result<Start> {
+        Ok(Start {
+            state: State::new(self.initial_adapters(seed)?)?,
+            batches: self.train.shuffled(seed, iterations as usize),
+        })
+    }
+
+    /// Takes all steps of a run.
+    pub fn run(&mut self, start: Start) -> Result<Run> {
+        let Start { mut state, batches } = start;
         memory::reset_peak_memory()?;
         let active_memory_bytes = memory::active_memory()? as u64;
-        let mut losses = Vec::with_capacity(self.train.len());
+        let mut losses = Vec::with_capacity(batches.len());
         let mut tokens = 0;
         let start = Instant::now();
-        for batch in &self.train {
-            let loss = self.step.train(&mut self.state, batch)?;
+        for batch in &batches {
+            let loss = self.step.train(&mut state, batch)?;
             losses.push(loss.mean);
             tokens += loss.tokens;
         }
         let seconds = start.elapsed().as_secs_f64();
         let peak_memory_bytes = memory::peak_memory()? as u64;
-        Ok(Run { losses, tokens, seconds, peak_memory_bytes, active_memory_bytes })
+        let adapters = state.adapters;
+        Ok(Run { losses, tokens, seconds, peak_memory_bytes, active_memory_bytes, adapters })
     }
 
-    /// Mean loss per token on the held-out batches, which are the same for every seed.
-    pub fn validation_loss(&self) -> Result<f64> {
+    /// Mean loss per token on the held-out batches, which are the same for every seed. NaN if there are none.
+    pub fn validation_loss(&self, adapters: &[Array]) -> Result<f64> {
         let (mut sum, mut tokens) = (0.0, 0);
         for batch in &self.validation {
-            let loss = self.step.evaluate(&self.state.adapters, batch)?;
+            let loss = self.step.evaluate(adapters, batch)?;
             sum += loss.mean * loss.tokens as f64;
             tokens += loss.tokens;
         }
         Ok(sum / tokens as f64)
+    }
+
+    /// The adapters that a run with `seed` begins with: of each slot `lora_a` and `lora_b`, as after `mx.random.seed(seed)`.
+    pub fn initial_adapters(&self, seed: u64) -> Result<Vec<Array>> {
+        initial_adapters(&self.slots, self.training.rank, seed)
+    }
+
+    /// Inner width of the adapters.
+    pub fn rank(&self) -> i32 {
+        self.training.rank
+    }
+
+    /// Sequence length that the layers see in the widest batch.
+    pub fn longest(&self) -> i32 {
+        self.train.longest()
     }
 
     /// Linear layers of the model (head included) with quantized weights.
@@ -140,14 +178,21 @@ impl Trainer {
         self.log.calls()
     }
 
-    /// The adapted layers, in the order of [`Self::state`]'s arrays.
+    /// The adapted layers, in the order of their adapters.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
+}
 
-    /// Adapters and optimizer moments as they are now.
-    pub fn state(&self) -> &State {
-        &self.state
+impl Start {
+    /// The adapters before the first step.
+    pub fn adapters(&self) -> &[Array] {
+        &self.state.adapters
+    }
+
+    /// Rows and tokens per row that go through the layers, of each step in turn.
+    pub fn sizes(&self) -> impl Iterator<Item = (i32, i32)> {
+        self.batches.iter().map(|batch| (batch.tokens.shape()[0], batch.tokens.shape()[1] - 1))
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use kernel_api::{Adapter, Array, Error as KernelError, Kernel, Layer, MlxLmLora, Weight};
 use trainer::synthetic::write_synthetic;
-use trainer::{Error, Trainer};
+use trainer::data::{Dataset, TRAIN, training_lines};
+use trainer::{Error, Run, Trainer};
 use trial_protocol::{Dtype, Model, Optimizer, Quantization, SyntheticModel, Training};
 
 fn spec() -> SyntheticModel {
@@ -43,14 +44,23 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../problems/quantized-lora/data/instructions.jsonl")
 }
 
+fn load(training: &Training, build: Option<trainer::BuildKernel>) -> trainer::Result<Trainer> {
+    Trainer::load(&Model::Synthetic(spec()), training, &Dataset::read(&training.data)?, build)
+}
+
+fn run(trainer: &mut Trainer, seed: u64) -> trainer::Result<Run> {
+    let start = trainer.begin(seed, 6)?;
+    trainer.run(start)
+}
+
 fn train(seed: u64, build: Option<trainer::BuildKernel>, warm_up: bool) -> (Vec<f64>, f64) {
-    let mut trainer = Trainer::load(&Model::Synthetic(spec()), &training(), seed, build).unwrap();
+    let mut trainer = load(&training(), build).unwrap();
     if warm_up {
-        trainer.warm_up().unwrap();
+        trainer.warm_up(seed + 1).unwrap();
     }
-    let run = trainer.run().unwrap();
+    let run = run(&mut trainer, seed).unwrap();
     assert_eq!(run.tokens, 6 * 2 * 32);
-    (run.losses, trainer.validation_loss().unwrap())
+    (run.losses, trainer.validation_loss(&run.adapters).unwrap())
 }
 
 #[test]
@@ -66,13 +76,37 @@ fn a_warm_up_leaves_no_trace() {
 }
 
 #[test]
+fn texts_that_come_without_the_held_out_ones_give_the_same_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = training_lines(&data()).unwrap();
+    std::fs::write(folder.path().join(TRAIN), &lines).unwrap();
+    let data = Dataset::read_training(folder.path()).unwrap();
+    assert!(data.validation.is_empty());
+    let mut trainer = Trainer::load(&Model::Synthetic(spec()), &training(), &data, None).unwrap();
+    assert_eq!(run(&mut trainer, 42).unwrap().losses, train(42, None, false).0);
+    let all = std::fs::read_to_string(self::data()).unwrap();
+    for (index, line) in all.lines().enumerate() {
+        assert_eq!(lines.lines().any(|kept| kept == line), index % 8 != 7, "line {}", index + 1);
+    }
+}
+
+#[test]
+fn one_trainer_makes_many_runs() {
+    let mut trainer = load(&training(), None).unwrap();
+    let losses: Vec<_> = [42, 43, 42].map(|seed| run(&mut trainer, seed).unwrap().losses).into();
+    assert_eq!(losses[0], losses[2]);
+    assert_eq!(losses[1], train(43, None, false).0);
+}
+
+#[test]
 fn training_lowers_the_loss_on_held_out_text() {
     let mut longer = training();
     (longer.iterations, longer.learning_rate) = (30, 1e-3);
-    let mut trainer = Trainer::load(&Model::Synthetic(spec()), &longer, 1, None).unwrap();
-    let before = trainer.validation_loss().unwrap();
-    trainer.run().unwrap();
-    let after = trainer.validation_loss().unwrap();
+    let mut trainer = load(&longer, None).unwrap();
+    let start = trainer.begin(1, 30).unwrap();
+    let before = trainer.validation_loss(start.adapters()).unwrap();
+    let run = trainer.run(start).unwrap();
+    let after = trainer.validation_loss(&run.adapters).unwrap();
     assert!(after < 0.9 * before, "{before} to {after}");
 }
 
@@ -92,10 +126,10 @@ fn a_plugged_in_kernel_runs_every_adapted_layer_and_only_those() {
         }
     }
     let build: trainer::BuildKernel = |layer| Ok(Box::new(Dequantizing(layer.clone())));
-    let mut trainer = Trainer::load(&Model::Synthetic(spec()), &training(), 42, Some(build)).unwrap();
+    let mut trainer = load(&training(), Some(build)).unwrap();
     assert_eq!((trainer.kernel_layers(), trainer.quantized_layers()), (7, 15));
     assert_eq!(trainer.kernel_calls(), 0);
-    let run = trainer.run().unwrap();
+    let run = run(&mut trainer, 42).unwrap();
     assert_eq!(trainer.kernel_calls(), 7 * 6);
     let (reference, _) = train(42, None, false);
     for (ours, theirs) in run.losses.iter().zip(reference) {
@@ -123,8 +157,7 @@ fn a_kernel_that_fails_or_gives_another_shape_is_blamed_with_its_layer() {
         (|_| Err(KernelError::new("not this layer")), "not this layer"),
     ];
     for (build, words) in builds {
-        let result = Trainer::load(&Model::Synthetic(spec()), &training(), 42, Some(build))
-            .and_then(|mut trainer| trainer.run());
+        let result = load(&training(), Some(build)).and_then(|mut trainer| run(&mut trainer, 42));
         let Err(error) = result else { panic!("it ran") };
         assert!(error.blames_kernel(), "{error}");
         assert!(
@@ -139,9 +172,7 @@ fn settings_and_data_that_do_not_fit_are_named() {
     let refused = |change: &dyn Fn(&mut Training), words: &str| {
         let mut training = training();
         change(&mut training);
-        let Err(error) = Trainer::load(&Model::Synthetic(spec()), &training, 1, None) else {
-            panic!("{words}: loaded")
-        };
+        let Err(error) = load(&training, None) else { panic!("{words}: loaded") };
         assert!(!error.blames_kernel());
         assert!(error.to_string().contains(words), "no `{words}` in: {error}");
     };
@@ -169,7 +200,8 @@ fn the_synthetic_model_is_the_same_when_written_and_read_by_folder() {
         assert!(array.eq_values(&again[&name]).unwrap(), "{name}");
     }
     // A folder needs a tokenizer for text; the message says so.
-    let Err(error) = Trainer::load(&Model::Folder(folder.path().to_owned()), &training(), 1, None) else {
+    let data = Dataset::read(&training().data).unwrap();
+    let Err(error) = Trainer::load(&Model::Folder(folder.path().to_owned()), &training(), &data, None) else {
         panic!("loaded without a tokenizer")
     };
     assert!(matches!(error, Error::Model { .. }) && error.to_string().contains("tokenizer.json"), "{error}");

@@ -1,14 +1,14 @@
 //! What the command writes to standard error: its beginning and its end, never more than asked for.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read};
-use std::process::ChildStderr;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 pub(crate) struct Capture {
     /// None once every writer is gone.
-    pipe: Option<ChildStderr>,
+    pipe: Option<File>,
     head: Vec<u8>,
     tail: VecDeque<u8>,
     half: usize,
@@ -16,12 +16,12 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    pub(crate) fn new(pipe: ChildStderr, limit: usize) -> io::Result<Self> {
+    pub(crate) fn new(pipe: File, limit: usize) -> io::Result<Self> {
         fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)?;
         Ok(Self { pipe: Some(pipe), head: Vec::new(), tail: VecDeque::new(), half: limit / 2, total: 0 })
     }
 
-    pub(crate) fn pipe(&self) -> Option<&ChildStderr> {
+    pub(crate) fn pipe(&self) -> Option<&File> {
         self.pipe.as_ref()
     }
 

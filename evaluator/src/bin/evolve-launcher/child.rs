@@ -4,26 +4,41 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use evaluator::order::{How, Order};
+use evaluator::order::{How, Order, Tier};
 use rustix::process::Pid;
+
+/// A command that runs.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    /// The other end of its standard error.
+    pub(crate) stderr: File,
+    pub(crate) tier: Tier,
+    /// Goes when it is gone.
+    #[cfg(target_os = "linux")]
+    pub(crate) cgroup: Option<crate::linux::cgroup::Cgroup>,
+}
 
 pub(crate) struct Child {
     pid: Pid,
     /// Becomes readable when the child ends; none where the system has no such thing.
     pidfd: Option<OwnedFd>,
+    /// If the child is a sandbox's first process: where it tells how the command ended, and what it knows us alive by.
+    sandbox: Option<(File, OwnedFd)>,
 }
 
 impl Child {
-    /// Starts the command as leader of a new process group, with our standard input and output, which we
-    /// then let go of: the other ends must see that the child is gone.
-    pub(crate) fn start(order: &Order) -> io::Result<(Self, ChildStderr)> {
+    pub(crate) fn new(pid: Pid, sandbox: Option<(File, OwnedFd)>) -> Self {
+        Self { pid, pidfd: open_pidfd(pid), sandbox }
+    }
+
+    /// Starts a command that isn't confined, or that confines itself, as leader of a new process group, with our standard
+    /// input and output.
+    pub(crate) fn start(order: &Order, mut command: Command, tier: Tier) -> io::Result<Started> {
         #[cfg(target_os = "linux")]
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let mut command = Command::new(&order.program);
         command
-            .args(&order.arguments)
             .env_clear()
             .envs(&order.environment)
             .current_dir(&order.directory)
@@ -34,12 +49,14 @@ impl Child {
         #[cfg(target_os = "linux")]
         die_with_launcher(&mut command);
         let mut child = command.spawn()?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        rustix::stdio::dup2_stdin(&null)?;
-        rustix::stdio::dup2_stdout(&null)?;
-        let pid = Pid::from_child(&child);
         let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"))?;
-        Ok((Self { pid, pidfd: open_pidfd(pid) }, stderr))
+        Ok(Started {
+            child: Self::new(Pid::from_child(&child), None),
+            stderr: OwnedFd::from(stderr).into(),
+            tier,
+            #[cfg(target_os = "linux")]
+            cgroup: None,
+        })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -76,14 +93,24 @@ impl Child {
         if reaped < 0 {
             return (How::NotStarted { message: io::Error::last_os_error().to_string() }, 0);
         }
-        let how = if libc::WIFSIGNALED(status) {
-            How::Signaled { signal: libc::WTERMSIG(status) }
-        } else {
-            How::Exited { code: libc::WEXITSTATUS(status) }
-        };
         // Linux counts kilobytes, macOS bytes.
         let unit = if cfg!(target_os = "linux") { 1024 } else { 1 };
-        (how, u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit)
+        let peak_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * unit;
+        #[cfg(target_os = "linux")]
+        if let Some((report, _)) = &self.sandbox {
+            // What the first process itself used is ours, and it tells the command's end if it lived to see it.
+            return crate::linux::end(report).unwrap_or((how(status), 0));
+        }
+        (how(status), peak_bytes)
+    }
+}
+
+/// The manner, from what `wait` said.
+pub(crate) fn how(status: i32) -> How {
+    if libc::WIFSIGNALED(status) {
+        How::Signaled { signal: libc::WTERMSIG(status) }
+    } else {
+        How::Exited { code: libc::WEXITSTATUS(status) }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
@@ -71,7 +72,7 @@ struct Tokens {
 
 impl Tokens {
     fn new() -> Self {
-        let token = |place: &str| format!("{TOKEN}-{place}-{:032x}", rand::random::<u128>());
+        let token = |place: &str| format!("{TOKEN}-{place}-{:016x}{:016x}", random(), random());
         Self {
             environment: token("environment"),
             key: token("key"),
@@ -106,6 +107,11 @@ impl Tokens {
         }
         Ok(())
     }
+}
+
+/// The operating system's randomness.
+fn random() -> u64 {
+    RandomState::new().hash_one("decoy")
 }
 
 /// All decoys, in place.
@@ -147,7 +153,7 @@ impl Decoys {
         count(&visits, 0, move || tcp.accept().map(drop));
         count(&visits, 1, move || udp.recv(&mut [0; 64]).map(drop));
         count(&visits, 2, move || unix.accept().map(drop));
-        let abstract_name = format!("evolve-decoy-{:016x}", rand::random::<u64>());
+        let abstract_name = format!("evolve-decoy-{:016x}", random());
         #[cfg(target_os = "linux")]
         {
             use std::os::linux::net::SocketAddrExt as _;

@@ -1,0 +1,226 @@
+//! What a seed stands for: a layer's weights, two sets of inputs, and what flows back.
+
+use kernel_api::{Adapter, Kernel, Layer, QuantizedWeight, Weight, host as api};
+use mlx_rs::error::{Exception, Result};
+use mlx_rs::transforms::{eval, fallible_vjp};
+use mlx_rs::{Array, Dtype as MlxDtype, ops};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use trial_protocol::{AnswerLayout, Challenge, CheckCase, Dtype, MAX_RAW, Quantization};
+
+use crate::host;
+
+/// A layer and its inputs.
+pub struct Material {
+    /// For the kernel: evaluated arrays.
+    pub layer: Layer,
+    /// Of calls 1.
+    pub first: Inputs,
+    /// Of calls 2 and 3.
+    pub second: Inputs,
+    /// What flows back into the result, `[batch, length, output]`, of the layer's type.
+    pub cotangent: Vec<u8>,
+    case: CheckCase,
+}
+
+/// One set of inputs, as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// `[batch, length, input]`, of the layer's type.
+    pub x: Vec<u8>,
+    /// `[input, rank]`, float32.
+    pub lora_a: Vec<u8>,
+    /// `[rank, output]`, float32.
+    pub lora_b: Vec<u8>,
+}
+
+impl Material {
+    /// Makes everything. The numbers come from Rust's own generator and arithmetic, so that two processes get the same
+    /// bits whatever MLX's device is; only the quantization is MLX's, the same in both.
+    ///
+    /// Both parts of the sum, weight and adapter, come out of the same size, so that an error in one isn't hidden by the
+    /// other.
+    pub fn new(challenge: &Challenge) -> Result<Self> {
+        let case = &challenge.case;
+        check(case).map_err(Exception::custom)?;
+        let mut random = Numbers { source: ChaCha8Rng::seed_from_u64(challenge.seed), spare: None };
+        let spread = (1.0 / case.input as f32).sqrt();
+        let weight = random.normals(&[case.output, case.input], spread);
+        let bias = case.bias.then(|| random.normals(&[case.output], 1.0));
+        let layer = layer(case, &weight, bias.as_deref())?;
+        drop(weight);
+        let (first, second) = (random.inputs(case, spread), random.inputs(case, spread));
+        let cotangent = random.normals(&[case.batch, case.length, case.output], 1.0);
+        let cotangent = host::to_bytes(&cotangent, case.dtype);
+        Ok(Self { layer, first, second, cotangent, case: case.clone() })
+    }
+
+    /// One set of inputs as fresh arrays: x, `lora_a`, `lora_b`.
+    pub fn arrays(&self, inputs: &Inputs) -> [Array; 3] {
+        let CheckCase { batch, length, input, output, rank, .. } = self.case;
+        [
+            host::array(&inputs.x, &[batch, length, input], self.dtype()),
+            host::array(&inputs.lora_a, &[input, rank], MlxDtype::Float32),
+            host::array(&inputs.lora_b, &[rank, output], MlxDtype::Float32),
+        ]
+    }
+
+    /// The cotangent as an array.
+    pub fn cotangent(&self) -> Array {
+        let CheckCase { batch, length, output, .. } = self.case;
+        host::array(&self.cotangent, &[batch, length, output], self.dtype())
+    }
+
+    /// The layer's type in MLX's terms.
+    pub fn dtype(&self) -> MlxDtype {
+        host::mlx_dtype(self.case.dtype)
+    }
+
+    /// The case that this was made for.
+    pub fn case(&self) -> &CheckCase {
+        &self.case
+    }
+}
+
+/// A kernel's result for x, `lora_a`, `lora_b`; it fails if shape or type are not as they must be.
+pub fn forward(kernel: &dyn Kernel, inputs: &[Array], output: i32) -> Result<Array> {
+    let [x, lora_a, lora_b] = inputs else {
+        return Err(Exception::custom("a kernel takes x, lora_a and lora_b"));
+    };
+    let adapter = Adapter { lora_a: api::wrap(lora_a.clone()), lora_b: api::wrap(lora_b.clone()) };
+    let result = kernel
+        .forward(&api::wrap(x.clone()), &adapter)
+        .map_err(|error| Exception::custom(error.to_string()))?;
+    #[expect(unsafe_code, reason = "this is the host")]
+    // SAFETY: as its documentation says, there is nothing to break.
+    let result = unsafe { api::into_mlx(result) };
+    let mut shape = x.shape().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = output;
+    }
+    expect(&result, &shape, x.dtype(), "the result")?;
+    Ok(result)
+}
+
+/// A kernel's result, and the gradients of `sum(cotangent * result)` with respect to x, `lora_a` and `lora_b`.
+pub fn gradients(kernel: &dyn Kernel, inputs: &[Array], cotangent: &Array) -> Result<(Array, Vec<Array>)> {
+    let output = cotangent.shape().last().copied().unwrap_or(0);
+    let function = |inputs: &[Array]| Ok(vec![forward(kernel, inputs, output)?]);
+    let (mut results, gradients) = fallible_vjp(function, inputs, std::slice::from_ref(cotangent))?;
+    for ((gradient, input), name) in gradients.iter().zip(inputs).zip(["x", "lora_a", "lora_b"]) {
+        expect(gradient, input.shape(), input.dtype(), &format!("the gradient of {name}"))?;
+    }
+    eval(results.iter().chain(&gradients))?;
+    match (results.pop(), gradients.len()) {
+        (Some(result), 3) => Ok((result, gradients)),
+        _ => Err(Exception::custom("not one result and three gradients")),
+    }
+}
+
+fn expect(array: &Array, shape: &[i32], dtype: MlxDtype, what: &str) -> Result<()> {
+    if array.shape() != shape {
+        return Err(Exception::custom(format!("{what} has shape {:?}, must be {shape:?}", array.shape())));
+    }
+    if array.dtype() != dtype {
+        return Err(Exception::custom(format!("{what} has type {:?}, must be {dtype:?}", array.dtype())));
+    }
+    Ok(())
+}
+
+/// A case in words.
+pub fn describe(case: &CheckCase) -> String {
+    let weight = match case.quantization {
+        Some(quantization) => format!("{} bits, groups of {}", quantization.bits, quantization.group_size),
+        None => "not quantized".into(),
+    };
+    let bias = if case.bias { ", bias" } else { "" };
+    format!("{}×{}, {weight}{bias}, {:?}", case.input, case.output, case.dtype)
+}
+
+/// Whether a case can be made at all.
+pub fn check(case: &CheckCase) -> std::result::Result<(), String> {
+    let lengths = [case.batch, case.length, case.input, case.output, case.rank];
+    if lengths.iter().any(|&length| length < 1) {
+        return Err(format!("a case has lengths of at least 1: {case:?}"));
+    }
+    let product = |lengths: &[i32]| lengths.iter().fold(1_u64, |size, &length| size.saturating_mul(length as u64));
+    let largest = [
+        product(&[case.batch, case.length, case.input.max(case.output).max(case.rank)]),
+        product(&[case.input, case.output.max(case.rank)]),
+        product(&[case.rank, case.output]),
+    ];
+    let limit = u64::from(MAX_RAW) / 4;
+    if largest.iter().any(|&size| size > limit) || AnswerLayout::of(case).bytes() as u64 > u64::from(MAX_RAW) {
+        return Err(format!("a case is too large: {case:?}"));
+    }
+    if !case.scale.is_finite() {
+        return Err(format!("a case's scale is {}", case.scale));
+    }
+    Ok(())
+}
+
+fn layer(case: &CheckCase, weight: &[f32], bias: Option<&[f32]>) -> Result<Layer> {
+    let dtype = host::mlx_dtype(case.dtype);
+    let array = |values: &[f32], shape: &[i32]| host::array(&host::to_bytes(values, case.dtype), shape, dtype);
+    let weight = array(weight, &[case.output, case.input]);
+    let weight = match case.quantization {
+        Some(Quantization { group_size, bits }) => {
+            let (packed, scales, biases) = ops::quantize(&weight, group_size, bits)?;
+            // A model's weights are there before a kernel is. (Left to be computed, a kernel's compiled function would
+            // take the quantization in, and round it in its own way.)
+            eval([&packed, &scales, &biases])?;
+            let [packed, scales, biases] = [packed, scales, biases].map(api::wrap);
+            Weight::Quantized(QuantizedWeight { packed, scales, biases, group_size, bits })
+        }
+        None => Weight::Plain(api::wrap(weight)),
+    };
+    Ok(Layer {
+        weight,
+        bias: bias.map(|bias| api::wrap(array(bias, &[case.output]))),
+        scale: case.scale,
+        rank: case.rank,
+        input: case.input,
+        output: case.output,
+        dtype: dtype.into(),
+    })
+}
+
+/// Random numbers.
+struct Numbers {
+    source: ChaCha8Rng,
+    /// Normal numbers come in pairs.
+    spare: Option<f32>,
+}
+
+impl Numbers {
+    fn normals(&mut self, shape: &[i32], deviation: f32) -> Vec<f32> {
+        let size = shape.iter().map(|&length| length as usize).product();
+        (0..size).map(|_| deviation * self.normal()).collect()
+    }
+
+    /// By Box and Muller.
+    fn normal(&mut self) -> f32 {
+        if let Some(spare) = self.spare.take() {
+            return spare;
+        }
+        let (u, v) = (1.0 - self.source.random::<f64>(), self.source.random::<f64>());
+        let (sine, cosine) = (std::f64::consts::TAU * v).sin_cos();
+        let radius = (-2.0 * u.ln()).sqrt();
+        self.spare = Some((radius * sine) as f32);
+        (radius * cosine) as f32
+    }
+
+    /// x, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part as large as the weight's.
+    fn inputs(&mut self, case: &CheckCase, spread: f32) -> Inputs {
+        let x = self.normals(&[case.batch, case.length, case.input], 1.0);
+        let lora_a: Vec<f32> =
+            (0..case.input * case.rank).map(|_| self.source.random_range(-spread..spread)).collect();
+        let factor = if case.scale == 0.0 { 1.0 } else { case.scale.abs() };
+        let lora_b = self.normals(&[case.rank, case.output], (3.0 / case.rank as f32).sqrt() / factor);
+        Inputs {
+            x: host::to_bytes(&x, case.dtype),
+            lora_a: host::to_bytes(&lora_a, Dtype::Float32),
+            lora_b: host::to_bytes(&lora_b, Dtype::Float32),
+        }
+    }
+}

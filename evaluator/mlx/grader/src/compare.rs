@@ -1,0 +1,207 @@
+//! An answer's bytes against the truth.
+
+use mlx_rs::Dtype as MlxDtype;
+use mlx_rs::error::Result;
+use trial_protocol::{AnswerLayout, Comparison, Dtype};
+
+use crate::challenge::Material;
+use crate::host;
+use crate::straightforward::{Execution, execute};
+use crate::truth::Truth;
+
+/// Everything needed to judge answers to one challenge.
+pub struct Judge {
+    material: Material,
+    truth: Truth,
+    /// Allowed for the result and for each gradient.
+    tolerances: [f64; 4],
+}
+
+/// The budget that evaluators use when nothing else is said. Measured over shapes, widths and types, unusual but honest
+/// kernels need up to 2 or 3 times the error of the straightforward ones, and computing a float32 layer in half precision
+/// takes some hundred times that.
+pub const ERROR_BUDGET: f32 = 8.0;
+
+/// No kernel of a half-precision layer may be further off than this, however badly MLX's own does.
+const CEILING: f64 = 0.25;
+
+impl Judge {
+    /// Computes the truth, and how far the straightforward executions are from it.
+    pub fn new(material: Material, error_budget: f32) -> Result<Self> {
+        let truth = Truth::of(&material)?;
+        let errors = own_errors(&material, &truth)?;
+        let floor = floor(material.case().dtype);
+        let tolerances = errors.map(|error| (f64::from(error_budget) * error.max(floor)).min(CEILING));
+        Ok(Self { material, truth, tolerances })
+    }
+
+    /// Compares an answer; it must be as long as the layout says.
+    pub fn compare(&self, answer: &[u8]) -> Vec<Comparison> {
+        let layout = AnswerLayout::of(self.material.case());
+        assert_eq!(answer.len(), layout.bytes(), "an answer of another length");
+        let mut parts = Vec::with_capacity(layout.parts.len());
+        let mut rest = answer;
+        for (name, shape, dtype) in &layout.parts {
+            let (part, after) = rest.split_at(AnswerLayout::part_bytes(shape, *dtype));
+            rest = after;
+            parts.push((*name, part, *dtype));
+        }
+        let forward: &[u8] = parts.get(1).map_or(&[], |part| part.1);
+        let mut comparisons = Vec::with_capacity(parts.len() + 1);
+        for (name, bytes, dtype) in &parts {
+            let truth = &self.truth;
+            let against = |truth: &[f64], tolerance| {
+                let values = host::from_bytes(bytes, *dtype);
+                judge(name, difference(&values, truth), tolerance, None)
+            };
+            let second = &self.material.second;
+            match *name {
+                "first forward" => comparisons.push(against(&truth.first, self.tolerances[0])),
+                "forward" => comparisons.push(against(&truth.forward, self.tolerances[0])),
+                "repeated forward" => {
+                    comparisons.push(against(&truth.forward, self.tolerances[0]));
+                    let before: Vec<f64> =
+                        host::from_bytes(forward, *dtype).into_iter().map(f64::from).collect();
+                    let note = "differs from the result of the call before, on the same inputs";
+                    comparisons.push(against(&before, self.tolerances[0]).because(note));
+                }
+                "grad x" => comparisons.push(against(&truth.gradients[0], self.tolerances[1])),
+                "grad lora_a" => comparisons.push(against(&truth.gradients[1], self.tolerances[2])),
+                "grad lora_b" => comparisons.push(against(&truth.gradients[2], self.tolerances[3])),
+                "x afterwards" => comparisons.push(unchanged(name, bytes, &second.x, *dtype)),
+                "lora_a afterwards" => comparisons.push(unchanged(name, bytes, &second.lora_a, *dtype)),
+                _ => comparisons.push(unchanged(name, bytes, &second.lora_b, *dtype)),
+            }
+        }
+        comparisons
+    }
+
+    /// What is allowed: for the result, and for the gradients of x, `lora_a` and `lora_b`.
+    pub fn tolerances(&self) -> [f64; 4] {
+        self.tolerances
+    }
+
+    /// What is compared with.
+    pub fn truth(&self) -> &Truth {
+        &self.truth
+    }
+}
+
+/// Of each quantity the largest error that a straightforward execution makes.
+pub fn own_errors(material: &Material, truth: &Truth) -> Result<[f64; 4]> {
+    let mut worst = [0.0_f64; 4];
+    for execution in Execution::ALL {
+        if execution == Execution::Narrow && material.dtype() == MlxDtype::Float32 {
+            continue;
+        }
+        for (worst, error) in worst.iter_mut().zip(errors(execution, material, truth)?) {
+            *worst = worst.max(error);
+        }
+    }
+    Ok(worst)
+}
+
+/// The errors of one execution. What isn't finite (a sum beyond float16's range) is as wrong as can be.
+pub fn errors(execution: Execution, material: &Material, truth: &Truth) -> Result<[f64; 4]> {
+    let results = execute(execution, material)?;
+    let truths = [&truth.forward, &truth.gradients[0], &truth.gradients[1], &truth.gradients[2]];
+    let mut errors = [0.0; 4];
+    for ((error, result), truth) in errors.iter_mut().zip(&results).zip(truths) {
+        let values: Vec<f32> = host::numbers(result)?.into_iter().map(|value| value as f32).collect();
+        *error = difference(&values, truth).unwrap_or(CEILING);
+    }
+    Ok(errors)
+}
+
+/// Below this no error means anything: some roundings of the result itself.
+fn floor(dtype: Dtype) -> f64 {
+    match dtype {
+        Dtype::Float32 => 0.5_f64.powi(23),
+        // The gradients of the adapter are float32, but of numbers that were rounded to half precision.
+        Dtype::Float16 => 0.5_f64.powi(11),
+        Dtype::Bfloat16 => 0.5_f64.powi(8),
+    }
+}
+
+/// max |values − truth| / max |truth|; `None` if not all values are finite.
+pub fn difference(values: &[f32], truth: &[f64]) -> Option<f64> {
+    let (mut difference, mut magnitude) = (0.0_f64, 0.0_f64);
+    for (&value, &truth) in values.iter().zip(truth) {
+        if !value.is_finite() {
+            return None;
+        }
+        difference = difference.max((f64::from(value) - truth).abs());
+        magnitude = magnitude.max(truth.abs());
+    }
+    // Against nothing, or against what isn't a number itself, only a perfect match counts.
+    Some(match magnitude {
+        _ if difference == 0.0 => 0.0,
+        magnitude if magnitude > 0.0 && magnitude.is_finite() => difference / magnitude,
+        _ => f64::MAX,
+    })
+}
+
+fn judge(name: &str, error: Option<f64>, tolerance: f64, note: Option<String>) -> Comparison {
+    let passed = error.is_some_and(|error| error <= tolerance);
+    let note = note.or_else(|| error.is_none().then(|| "not all values are finite".to_owned()));
+    let narrow = |value: f64| value.min(f64::from(f32::MAX)) as f32;
+    Comparison {
+        quantity: name.to_owned(),
+        error: error.map(narrow),
+        tolerance: narrow(tolerance),
+        passed,
+        note,
+    }
+}
+
+/// Inputs are not the kernel's to change.
+fn unchanged(name: &str, bytes: &[u8], before: &[u8], dtype: Dtype) -> Comparison {
+    if bytes == before {
+        return judge(name, Some(0.0), 0.0, None);
+    }
+    let truth: Vec<f64> = host::from_bytes(before, dtype).into_iter().map(f64::from).collect();
+    let error = difference(&host::from_bytes(bytes, dtype), &truth);
+    let note = Some("the input isn't what it was before the call; a kernel must not write to it".to_owned());
+    Comparison { passed: false, ..judge(name, error, 0.0, note) }
+}
+
+/// Words for a comparison that failed.
+trait Because {
+    fn because(self, note: &str) -> Self;
+}
+
+impl Because for Comparison {
+    fn because(self, note: &str) -> Self {
+        let note = self.note.or_else(|| (!self.passed).then(|| note.to_owned()));
+        Self { note, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_is_relative_to_the_largest_expected_value() {
+        let error = difference(&[1.0, -4.1], &[1.0, -4.0]).unwrap();
+        assert!((error - 0.025).abs() < 1e-6, "{error}");
+        assert_eq!(difference(&[0.0], &[0.0]), Some(0.0));
+        assert!(difference(&[0.5], &[0.0]).unwrap() > 1e30, "of nothing there is no fraction");
+    }
+
+    #[test]
+    fn what_is_not_finite_has_no_error() {
+        assert_eq!(difference(&[f32::NAN, 2.0], &[1.0, 2.0]), None);
+        assert_eq!(difference(&[1.0, f32::INFINITY], &[1.0, 2.0]), None);
+        let comparison = judge("forward", None, 1.0, None);
+        assert_eq!((comparison.passed, comparison.note.as_deref()), (false, Some("not all values are finite")));
+    }
+
+    #[test]
+    fn an_input_that_differs_in_one_bit_was_changed() {
+        let before = host::to_bytes(&[1.0, 0.0], Dtype::Float32);
+        assert!(unchanged("x afterwards", &before, &before, Dtype::Float32).passed);
+        let zero = host::to_bytes(&[1.0, -0.0], Dtype::Float32);
+        assert!(!unchanged("x afterwards", &zero, &before, Dtype::Float32).passed);
+    }
+}

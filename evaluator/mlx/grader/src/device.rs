@@ -1,0 +1,85 @@
+//! What this device can do at most: the physics behind the floor of a trial's time.
+
+use std::time::{Duration, Instant};
+
+use mlx_rs::error::Result;
+use mlx_rs::{Array, Dtype, ops};
+
+/// The best that was seen. Memory is read from wherever it is quickest, caches included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ceilings {
+    /// Bytes that a kernel reads in a second.
+    pub bytes_per_second: f64,
+    /// Multiplications with addition in a second.
+    pub multiply_adds_per_second: f64,
+}
+
+/// How much quicker than the best seen something might still be: a busy machine measures low, and other types or
+/// better operations than the ones tried may be quicker.
+const MARGIN: f64 = 4.0;
+
+/// Time for each operation that is tried.
+const SPAN: Duration = Duration::from_millis(25);
+
+impl Ceilings {
+    /// Measures.
+    pub fn measure() -> Result<Self> {
+        let mut bytes_per_second = 0.0_f64;
+        for size in [1 << 18, 1 << 22] {
+            let numbers = ops::ones::<f32>(&[size])?;
+            let matrix = ops::ones::<f32>(&[size / 512, 512])?;
+            let vector = ops::ones::<f32>(&[512, 1])?;
+            mlx_rs::transforms::eval([&numbers, &matrix, &vector])?;
+            let seconds = best(|| numbers.sum(None))?.min(best(|| matrix.matmul(&vector))?);
+            bytes_per_second = bytes_per_second.max(f64::from(size) * 4.0 / seconds);
+        }
+        let mut multiply_adds_per_second = 0.0_f64;
+        for dtype in [Dtype::Float32, Dtype::Float16] {
+            // Half precision is quicker on GPUs and slow on processors: there it is tried once.
+            const SIDE: i32 = 512;
+            let square = ops::ones::<f32>(&[SIDE, SIDE])?.as_dtype(dtype)?;
+            square.eval()?;
+            let seconds = best(|| square.matmul(&square))?;
+            multiply_adds_per_second =
+                multiply_adds_per_second.max(f64::from(SIDE).powi(3) / seconds);
+        }
+        Ok(Self { bytes_per_second, multiply_adds_per_second })
+    }
+
+    /// Seconds that reading and multiplying this much takes at least.
+    pub fn floor(&self, bytes: f64, multiply_adds: f64) -> f64 {
+        let (read, multiply) = (bytes / self.bytes_per_second, multiply_adds / self.multiply_adds_per_second);
+        read.max(multiply) / MARGIN
+    }
+}
+
+/// Seconds of the quickest of several calls.
+fn best(mut make: impl FnMut() -> Result<Array>) -> Result<f64> {
+    make()?.eval()?;
+    let (start, mut best) = (Instant::now(), f64::INFINITY);
+    while start.elapsed() < SPAN {
+        let call = Instant::now();
+        make()?.eval()?;
+        best = best.min(call.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_is_whichever_takes_longer() {
+        let ceilings = Ceilings { bytes_per_second: 100.0, multiply_adds_per_second: 1000.0 };
+        assert_eq!(ceilings.floor(400.0, 1000.0), 1.0);
+        assert_eq!(ceilings.floor(400.0, 8000.0), 2.0);
+    }
+
+    #[test]
+    fn a_device_can_do_something() {
+        let ceilings = Ceilings::measure().unwrap();
+        assert!(ceilings.bytes_per_second > 1e8 && ceilings.multiply_adds_per_second > 1e8, "{ceilings:?}");
+        assert!(ceilings.bytes_per_second < 1e14 && ceilings.multiply_adds_per_second < 1e16, "{ceilings:?}");
+    }
+}
