@@ -1,198 +1,380 @@
-//! What a kernel may use of Rust, decided on tokens: comments and strings can't hide or feign anything.
+//! What a kernel may use of Rust, decided on tokens. Not the boundary, only the first fence: it tells a proposer early, and in
+//! words, what would end elsewhere with less explanation.
+//!
+//! Rules look at tokens wherever they stand, macro arguments and attributes included, since nobody knows here what becomes of those.
 
-use std::str::FromStr;
-
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use std::collections::HashSet;
 
 use super::Refusal;
+use super::library;
+use super::token::{self, Kind, Token, Unreadable};
 use crate::block::Block;
-
-/// rustc itself dies of stack overflow somewhere beyond ten thousand.
-const DEEPEST: u32 = 200;
 
 /// Words that are refused wherever they stand, and what to do instead.
 const WORDS: &[(&str, &str)] = &[
-    ("unsafe", "kernels are safe Rust"),
+    ("unsafe", SAFE),
     ("extern", "a kernel links nothing; use kernel_api"),
-    ("asm", "kernels are safe Rust"),
-    ("global_asm", "kernels are safe Rust"),
-    ("naked_asm", "kernels are safe Rust"),
-    ("include", "a kernel reads no files"),
-    ("include_str", "a kernel reads no files"),
-    ("include_bytes", "a kernel reads no files"),
-    ("macro_rules", "write a function instead of a macro"),
-    ("transmute", "kernels are safe Rust"),
-    ("catch_unwind", "return an error instead of panicking"),
-    ("no_mangle", "a kernel exports nothing itself"),
+    ("asm", SAFE),
+    ("global_asm", SAFE),
+    ("naked_asm", SAFE),
+    ("llvm_asm", SAFE),
+    ("include_str", FILES),
+    ("include_bytes", FILES),
+    ("option_env", ENVIRONMENT),
+    ("macro_rules", FUNCTION),
+    ("macro", FUNCTION),
+    ("concat_idents", FUNCTION),
+    ("MaybeUninit", "start from a value, as with vec![0.0; n] or Option"),
+    ("ManuallyDrop", "let values drop, or keep them in a field"),
+    ("catch_unwind", PANICS),
+    ("resume_unwind", PANICS),
+    ("set_hook", PANICS),
+    ("take_hook", PANICS),
+    ("update_hook", PANICS),
+    ("no_mangle", EXPORTS),
+    ("export_name", EXPORTS),
+    ("link_section", EXPORTS),
+    ("link_name", EXPORTS),
+    ("evolve_build", EXPORTS),
+    ("target_feature", "the compiler chooses the instructions; use kernel_api for fast arithmetic"),
+    ("global_allocator", "memory is MLX's; use Vec and Array"),
+    ("panic_handler", PANICS),
+    ("alloc_error_handler", PANICS),
+    ("MlxLmLora", "it is what kernels are compared with; write the layer with Array's operations or `ops`"),
 ];
 
-/// Macros that read the build's environment. As plain words they are fine.
-const MACROS: &[&str] = &["env", "option_env"];
+const SAFE: &str = "kernels are safe Rust";
+const FILES: &str = "a kernel reads no files; write constants into the code";
+const ENVIRONMENT: &str = "a kernel reads no environment; write a constant";
+const FUNCTION: &str = "write a function, perhaps a generic one, instead of a macro";
+const PANICS: &str = "return an Err instead of panicking";
+const EXPORTS: &str = "a kernel exports nothing itself; the harness calls `build`";
 
-/// Attributes that only inform the compiler.
-const ATTRIBUTES: &[&str] =
-    &["allow", "cold", "default", "derive", "doc", "expect", "inline", "must_use", "warn"];
-
-/// Modules of std that compute and touch nothing outside.
-const MODULES: &[&str] = &[
-    "any",
-    "array",
-    "borrow",
-    "boxed",
-    "cell",
-    "clone",
-    "cmp",
-    "collections",
-    "convert",
-    "default",
-    "error",
-    "f32",
-    "f64",
-    "fmt",
-    "hash",
-    "hint",
-    "i16",
-    "i32",
-    "i64",
-    "i8",
-    "iter",
-    "marker",
-    "mem",
-    "num",
-    "ops",
-    "option",
-    "primitive",
-    "rc",
-    "result",
-    "slice",
-    "str",
-    "string",
-    "sync",
-    "u16",
-    "u32",
-    "u64",
-    "u8",
-    "usize",
-    "vec",
-    "prelude",
+/// Macros of std that only compute. All others are refused where they are called.
+const MACROS: &[&str] = &[
     "assert",
     "assert_eq",
     "assert_ne",
+    "column",
+    "compile_error",
+    "concat",
     "debug_assert",
+    "debug_assert_eq",
+    "debug_assert_ne",
+    "file",
     "format",
+    "format_args",
+    "line",
     "matches",
+    "module_path",
     "panic",
+    "stringify",
+    "thread_local",
+    "todo",
+    "unimplemented",
     "unreachable",
+    "vec",
+    "write",
+    "writeln",
+];
+
+/// Attributes that only inform the compiler.
+const ATTRIBUTES: &[&str] = &[
+    "allow",
+    "cold",
+    "default",
+    "deny",
+    "deprecated",
+    "derive",
+    "doc",
+    "expect",
+    "forbid",
+    "inline",
+    "must_use",
+    "non_exhaustive",
+    "repr",
+    "track_caller",
+    "warn",
+];
+
+/// What may be derived.
+const DERIVES: &[&str] =
+    &["Clone", "Copy", "Debug", "Default", "Eq", "Hash", "Ord", "PartialEq", "PartialOrd"];
+
+/// Words after which `!` is a negation, not a macro call. (Others can't stand there.)
+const KEYWORDS: &[&str] = &[
+    "as", "async", "await", "break", "const", "continue", "dyn", "else", "enum", "false", "fn", "for", "if",
+    "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "static", "struct",
+    "trait", "true", "type", "use", "where", "while", "yield",
 ];
 
 /// Whether a block is code by itself: no bracket, quote or comment reaches into the frame.
 pub(super) fn stands_alone(block: &Block) -> Result<(), Refusal> {
-    lex(&block.content).map(drop).map_err(|line| {
-        let reason = "the block's code doesn't stand on its own: a bracket, quote or comment is not closed";
-        // An error at the end of the text is at its last line.
-        let last = block.content.lines().count().max(1) as u32;
-        Refusal::at(block.first_line + line.min(last) - 1, reason)
-    })
+    // A line within the block, as one of the program.
+    let place = |line: u32| block.first_line + line - 1;
+    match token::tokens(&block.content) {
+        Ok(_) => Ok(()),
+        Err(Unreadable::Open { line }) => {
+            let reason = "the block's code doesn't stand on its own: a bracket, quote or comment that starts or ends here has \
+                          no counterpart in the block";
+            Err(Refusal::at(place(line), reason))
+        }
+        Err(Unreadable::Refused(Refusal { line, reason })) => Err(Refusal { line: line.map(place), reason }),
+    }
 }
 
 /// Whether the whole program keeps to what is allowed.
 pub(super) fn check(program: &str) -> Result<(), Refusal> {
-    let reason = "this isn't Rust: a bracket, quote or comment is not closed";
-    let tokens = lex(program).map_err(|line| Refusal::at(line, reason))?;
-    walk(tokens, 0)
-}
-
-/// The tokens, or the line where they end to make sense.
-fn lex(text: &str) -> Result<TokenStream, u32> {
-    // The crate remembers all text it ever lexed in this thread, for spans; we are the only ones to use it.
-    proc_macro2::extra::invalidate_current_thread_spans();
-    TokenStream::from_str(text).map_err(|error| error.span().start().line as u32)
-}
-
-fn walk(tokens: TokenStream, depth: u32) -> Result<(), Refusal> {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    for (index, token) in tokens.iter().enumerate() {
-        let line = token.span().start().line as u32;
-        let rest = &tokens[index + 1..];
-        match token {
-            TokenTree::Ident(_) => word(&token.to_string(), rest, line)?,
-            TokenTree::Punct(punct) if punct.as_char() == '#' => attribute(rest, line)?,
-            TokenTree::Group(_) if depth == DEEPEST => {
-                return Err(Refusal::at(line, format!("brackets more than {DEEPEST} deep")));
-            }
-            TokenTree::Group(group) => walk(group.stream(), depth + 1)?,
-            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+    if let Some(line) = token::first_direction_control(program) {
+        return Err(Refusal::at(line, "a character that changes the direction of writing: leave it out"));
+    }
+    let tokens = token::tokens(program).map_err(|unreadable| match unreadable {
+        Unreadable::Open { line } => {
+            Refusal::at(line, "this isn't Rust: a bracket, quote or comment has no counterpart")
         }
+        Unreadable::Refused(refusal) => refusal,
+    })?;
+    let functions = functions(&tokens);
+    let mut declaration = None;
+    for at in 0..tokens.len() {
+        let place = Place { tokens: &tokens, at, in_use: in_use(&tokens, at, &mut declaration) };
+        place.look(&functions)?;
     }
     Ok(())
 }
 
-fn word(word: &str, rest: &[TokenTree], line: u32) -> Result<(), Refusal> {
-    if word.starts_with("r#") {
-        return Err(Refusal::at(line, format!("raw identifier `{word}`: choose another name")));
-    }
-    if let Some((_, hint)) = WORDS.iter().find(|(forbidden, _)| *forbidden == word) {
-        return Err(Refusal::at(line, format!("`{word}` is not allowed: {hint}")));
-    }
-    if MACROS.contains(&word) && is_punct(rest.first(), '!') {
-        return Err(Refusal::at(line, format!("`{word}!` is not allowed: a kernel reads no environment")));
-    }
-    if word == "mod" && is_punct(rest.get(1), ';') {
-        let name = rest[0].to_string();
-        return Err(Refusal::at(line, format!("`mod {name};` is not allowed: a program is one file")));
-    }
-    let is_path = is_punct(rest.first(), ':') && is_punct(rest.get(1), ':');
-    let is_renamed = matches!(rest.first(), Some(TokenTree::Ident(ident)) if ident == "as");
-    if word == "std" || (["core", "alloc"].contains(&word) && (is_path || is_renamed)) {
-        return library(word, if is_path { rest.get(2) } else { None }, line);
-    }
-    Ok(())
+/// Names of the program's own functions.
+fn functions<'a>(tokens: &[Token<'a>]) -> HashSet<&'a str> {
+    let pairs = tokens.windows(2).filter(|pair| pair[0].text == "fn" && pair[1].kind == Kind::Word);
+    pairs.map(|pair| pair[1].text).collect()
 }
 
-/// A path into the standard library: `first` is what follows `std::`.
-fn library(name: &str, first: Option<&TokenTree>, line: u32) -> Result<(), Refusal> {
-    match first {
-        Some(TokenTree::Ident(module)) => module_allowed(name, &module.to_string(), line),
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
-            let items: Vec<TokenTree> = group.stream().into_iter().collect();
-            for item in items.split(|token| is_punct(Some(token), ',')).filter(|item| !item.is_empty()) {
-                let line = item[0].span().start().line as u32;
-                library(name, item.first(), line)?;
+/// Whether a token stands in a `use` declaration. `declaration` is the depth of the one that is open; to be asked in order.
+fn in_use(tokens: &[Token<'_>], at: usize, declaration: &mut Option<usize>) -> bool {
+    let token = tokens[at];
+    if let Some(depth) = *declaration {
+        let ends = token.depth < depth || (token.depth == depth && [";", "=", "!"].contains(&token.text));
+        if ends {
+            *declaration = None;
+        }
+    }
+    if token.text == "use" && token.kind == Kind::Word {
+        // `impl Trait + use<'a>` is no declaration.
+        let is_bound = tokens.get(at + 1).is_some_and(|next| next.text == "<");
+        if !is_bound {
+            *declaration = Some(token.depth);
+        }
+        return false;
+    }
+    declaration.is_some()
+}
+
+/// One token and what is around it.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    tokens: &'a [Token<'a>],
+    at: usize,
+    /// Whether this is in a `use` declaration.
+    in_use: bool,
+}
+
+impl<'a> Place<'a> {
+    fn token(&self) -> Token<'a> {
+        self.tokens[self.at]
+    }
+
+    /// The text of the token so many places on; empty beyond the end.
+    pub(super) fn next(&self, distance: usize) -> &'a str {
+        self.tokens.get(self.at + distance).map_or("", |token| token.text)
+    }
+
+    fn next_is_word(&self, distance: usize) -> bool {
+        self.tokens.get(self.at + distance).is_some_and(|token| token.kind == Kind::Word)
+    }
+
+    /// The text of the token so many places back; empty before the start.
+    pub(super) fn previous(&self, distance: usize) -> &'a str {
+        self.at.checked_sub(distance).map_or("", |at| self.tokens[at].text)
+    }
+
+    /// Whether a `::` follows so many places on.
+    pub(super) fn is_path(&self, distance: usize) -> bool {
+        self.next(distance) == ":" && self.next(distance + 1) == ":"
+    }
+
+    /// The same, so many places on.
+    pub(super) fn after(&self, distance: usize) -> Self {
+        Self { at: self.at + distance, ..*self }
+    }
+
+    pub(super) fn in_use(&self) -> bool {
+        self.in_use
+    }
+
+    /// What stands in brackets from here on: places of the first token of each item, separated by commas.
+    pub(super) fn items(&self) -> Vec<Self> {
+        let depth = self.token().depth;
+        let mut items = Vec::new();
+        let mut is_first = true;
+        for at in self.at + 1..self.tokens.len() {
+            let token = self.tokens[at];
+            if token.kind == Kind::Close && token.depth == depth {
+                break;
             }
-            Ok(())
+            if is_first {
+                items.push(Self { at, ..*self });
+            }
+            is_first = token.depth == depth + 1 && token.text == ",";
         }
-        _ => {
-            let reason =
-                format!("name what you use of `{name}`: write for example `{name}::collections::HashMap`");
-            Err(Refusal::at(line, reason))
+        items
+    }
+
+    pub(super) fn refuse(&self, reason: impl Into<String>) -> Result<(), Refusal> {
+        Err(Refusal::at(self.token().line, reason))
+    }
+
+    /// All rules, at this token.
+    fn look(&self, functions: &HashSet<&str>) -> Result<(), Refusal> {
+        match (self.token().kind, self.token().text) {
+            (Kind::Word, word) => {
+                self.word(word, functions)?;
+                self.item(word)?;
+                self.call(word)?;
+                self.hidden(word)?;
+                library::check(self, word)
+            }
+            (Kind::Punct, "#") => self.attribute(),
+            (Kind::Punct, "*") => self.raw_pointer(),
+            (Kind::Punct, "&") => self.raw_borrow(),
+            (Kind::Punct, "$") => self.refuse(format!("`$` is not allowed: {FUNCTION}")),
+            _ => Ok(()),
         }
     }
+
+    fn word(&self, word: &str, functions: &HashSet<&str>) -> Result<(), Refusal> {
+        if let Some((_, advice)) = WORDS.iter().find(|(forbidden, _)| *forbidden == word) {
+            return self.refuse(format!("`{word}` is not allowed: {advice}"));
+        }
+        if word.starts_with("transmute") {
+            return self.refuse(format!(
+                "`{word}` is not allowed: {SAFE}; convert with `as`, `to_bits` or `astype`"
+            ));
+        }
+        // std's own are unsafe; a function of the program that has such a name is just a function.
+        let is_unsafe = word.starts_with("from_raw")
+            || word.contains("_unchecked")
+            || word.starts_with("unchecked_")
+            || ["addr_of", "addr_of_mut", "uninitialized", "zeroed"].contains(&word);
+        if is_unsafe && !functions.contains(word) {
+            return self.refuse(format!("`{word}` is not allowed: {SAFE}; use the checked form"));
+        }
+        Ok(())
+    }
+
+    fn item(&self, word: &str) -> Result<(), Refusal> {
+        let named = self.next_is_word(1);
+        match word {
+            "mod" if named && self.next(2) == ";" => {
+                let name = self.next(1);
+                let advice = format!("a program is one file; write `mod {name} {{ ... }}`");
+                self.refuse(format!("`mod {name};` is not allowed: {advice}"))
+            }
+            "static" if self.next(1) == "mut" => {
+                let advice = "use a field, a Cell or RefCell, or an atomic";
+                self.refuse(format!("`static mut` is not allowed: {advice}"))
+            }
+            "union" if named && !KEYWORDS.contains(&self.next(1)) => {
+                self.refuse("a `union` is not allowed: use an enum")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A macro call, or the name of a macro made to look like another's.
+    fn call(&self, word: &str) -> Result<(), Refusal> {
+        if self.next(1) == "!" && !KEYWORDS.contains(&word) {
+            let called = self.tokens.get(self.at + 2);
+            let is_call = called.is_some_and(|token| token.kind == Kind::Open || token.kind == Kind::Word);
+            if is_call && !MACROS.contains(&word) {
+                return self.refuse(macro_reason(word));
+            }
+        }
+        if self.in_use && self.previous(1) == "as" && MACROS.contains(&word) {
+            return self.refuse(format!("`as {word}` is not allowed: a macro has that name; choose another"));
+        }
+        Ok(())
+    }
+
+    /// The parts of `kernel_api` that aren't for kernels.
+    fn hidden(&self, word: &str) -> Result<(), Refusal> {
+        let follows_path = self.previous(1) == ":" && self.previous(2) == ":";
+        if word == "host" && (self.in_use || follows_path || self.is_path(1)) {
+            return self.refuse("`host` is not allowed: it is the harness's side of kernel_api; use Array's operations and `ops`");
+        }
+        Ok(())
+    }
+
+    fn attribute(&self) -> Result<(), Refusal> {
+        let is_inner = self.next(1) == "!";
+        let open = self.after(1 + usize::from(is_inner));
+        if open.next(0) != "[" {
+            return Ok(());
+        }
+        let name = open.next(1);
+        let is_tool = open.is_path(2);
+        let allowed = match (is_inner, is_tool) {
+            (true, _) => name == "doc" && !is_tool,
+            (false, true) => name == "rustfmt",
+            (false, false) => ATTRIBUTES.contains(&name),
+        };
+        if !allowed {
+            return self.refuse(if is_inner {
+                format!("the attribute `#![{name}]` is not allowed: write `#[...]` above an item instead")
+            } else {
+                format!("the attribute `#[{name}]` is not allowed: use {}", ATTRIBUTES.join(", "))
+            });
+        }
+        if name == "derive" && open.next(2) == "(" {
+            for item in open.after(2).items() {
+                if !DERIVES.contains(&item.next(0)) || ![",", ")"].contains(&item.next(1)) {
+                    let reason =
+                        format!("`{}` can't be derived here: use {}", item.next(0), DERIVES.join(", "));
+                    return item.refuse(reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn raw_pointer(&self) -> Result<(), Refusal> {
+        // `a * const { 3 }` is a product.
+        let is_pointer = self.next(1) == "mut" || (self.next(1) == "const" && self.next(2) != "{");
+        if is_pointer {
+            return self.refuse(format!(
+                "the raw pointer `*{}` is not allowed: {SAFE}; use references, Rc or indices",
+                self.next(1)
+            ));
+        }
+        Ok(())
+    }
+
+    fn raw_borrow(&self) -> Result<(), Refusal> {
+        if self.next(1) == "raw" && ["const", "mut"].contains(&self.next(2)) {
+            return self.refuse(format!("`&raw {}` is not allowed: {SAFE}; use references", self.next(2)));
+        }
+        Ok(())
+    }
 }
 
-fn module_allowed(library: &str, module: &str, line: u32) -> Result<(), Refusal> {
-    if MODULES.contains(&module) {
-        return Ok(());
-    }
-    let reason =
-        format!("`{library}::{module}` is not allowed: a kernel computes with kernel_api, and nothing else");
-    Err(Refusal::at(line, reason))
-}
-
-/// `rest` follows a `#`.
-fn attribute(rest: &[TokenTree], line: u32) -> Result<(), Refusal> {
-    let is_inner = is_punct(rest.first(), '!');
-    let Some(TokenTree::Group(group)) = rest.get(usize::from(is_inner)) else { return Ok(()) };
-    if group.delimiter() != Delimiter::Bracket {
-        return Ok(());
-    }
-    let name = group.stream().into_iter().next().map(|token| token.to_string()).unwrap_or_default();
-    let allowed = if is_inner { name == "doc" } else { ATTRIBUTES.contains(&name.as_str()) };
-    if allowed {
-        return Ok(());
-    }
-    Err(Refusal::at(line, format!("the attribute `{name}` is not allowed: use {}", ATTRIBUTES.join(", "))))
-}
-
-fn is_punct(token: Option<&TokenTree>, character: char) -> bool {
-    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == character)
+fn macro_reason(name: &str) -> String {
+    let advice = match name {
+        "env" => ENVIRONMENT.to_owned(),
+        "include" => FILES.to_owned(),
+        "dbg" | "eprint" | "eprintln" | "print" | "println" => {
+            "a kernel prints nothing; return an Err with the words".to_owned()
+        }
+        "cfg" => "a kernel is the same in every build; use an `if`".to_owned(),
+        _ => format!("a kernel may call {}", MACROS.join("!, ") + "!"),
+    };
+    format!("`{name}!` is not allowed: {advice}")
 }
