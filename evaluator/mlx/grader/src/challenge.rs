@@ -143,14 +143,16 @@ pub fn check(case: &CheckCase) -> std::result::Result<(), String> {
     if lengths.iter().any(|&length| length < 1) {
         return Err(format!("a case has lengths of at least 1: {case:?}"));
     }
-    let product = |lengths: &[i32]| lengths.iter().fold(1_u64, |size, &length| size.saturating_mul(length as u64));
+    let product =
+        |lengths: &[i32]| lengths.iter().fold(1_u64, |size, &length| size.saturating_mul(length as u64));
     let largest = [
         product(&[case.batch, case.length, case.input.max(case.output).max(case.rank)]),
         product(&[case.input, case.output.max(case.rank)]),
         product(&[case.rank, case.output]),
     ];
     let limit = u64::from(MAX_RAW) / 4;
-    if largest.iter().any(|&size| size > limit) || AnswerLayout::of(case).bytes() as u64 > u64::from(MAX_RAW) {
+    if largest.iter().any(|&size| size > limit) || AnswerLayout::of(case).bytes() as u64 > u64::from(MAX_RAW)
+    {
         return Err(format!("a case is too large: {case:?}"));
     }
     if !case.scale.is_finite() {
@@ -161,7 +163,8 @@ pub fn check(case: &CheckCase) -> std::result::Result<(), String> {
 
 fn layer(case: &CheckCase, weight: &[f32], bias: Option<&[f32]>) -> Result<Layer> {
     let dtype = host::mlx_dtype(case.dtype);
-    let array = |values: &[f32], shape: &[i32]| host::array(&host::to_bytes(values, case.dtype), shape, dtype);
+    let array =
+        |values: &[f32], shape: &[i32]| host::array(&host::to_bytes(values, case.dtype), shape, dtype);
     let weight = array(weight, &[case.output, case.input]);
     let weight = match case.quantization {
         Some(Quantization { group_size, bits }) => {

@@ -40,8 +40,7 @@ impl Ceilings {
             let square = ops::ones::<f32>(&[SIDE, SIDE])?.as_dtype(dtype)?;
             square.eval()?;
             let seconds = best(|| square.matmul(&square))?;
-            multiply_adds_per_second =
-                multiply_adds_per_second.max(f64::from(SIDE).powi(3) / seconds);
+            multiply_adds_per_second = multiply_adds_per_second.max(f64::from(SIDE).powi(3) / seconds);
         }
         Ok(Self { bytes_per_second, multiply_adds_per_second })
     }

@@ -1,5 +1,8 @@
 //! Arrays as plain numbers in memory, and back.
-#![expect(unsafe_code, reason = "mlx-rs reads arrays of half precision only through types that it doesn't export")]
+#![expect(
+    unsafe_code,
+    reason = "mlx-rs reads arrays of half precision only through types that it doesn't export"
+)]
 
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype as MlxDtype};
@@ -18,9 +21,7 @@ pub fn mlx_dtype(dtype: Dtype) -> MlxDtype {
 pub fn to_bytes(values: &[f32], dtype: Dtype) -> Vec<u8> {
     match dtype {
         Dtype::Float32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        Dtype::Float16 => {
-            values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect()
-        }
+        Dtype::Float16 => values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect(),
         Dtype::Bfloat16 => {
             values.iter().flat_map(|&value| half::bf16::from_f32(value).to_le_bytes()).collect()
         }
@@ -31,9 +32,7 @@ pub fn to_bytes(values: &[f32], dtype: Dtype) -> Vec<u8> {
 pub fn from_bytes(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
     let pairs = || bytes.as_chunks::<2>().0.iter().copied();
     match dtype {
-        Dtype::Float32 => {
-            bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-        }
+        Dtype::Float32 => bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         Dtype::Float16 => pairs().map(|bytes| half::f16::from_le_bytes(bytes).to_f32()).collect(),
         Dtype::Bfloat16 => pairs().map(|bytes| half::bf16::from_le_bytes(bytes).to_f32()).collect(),
     }

@@ -25,10 +25,12 @@ fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
             None => Ok(Vec::new()),
         };
         let answered = match raw {
-            Ok(raw) => catch_unwind(AssertUnwindSafe(|| session.answer(&request, &raw))).unwrap_or_else(|_| {
-                let message = "the grader panicked; its own words are on standard error".into();
-                (GradeReply::Failed { message }, None)
-            }),
+            Ok(raw) => {
+                catch_unwind(AssertUnwindSafe(|| session.answer(&request, &raw))).unwrap_or_else(|_| {
+                    let message = "the grader panicked; its own words are on standard error".into();
+                    (GradeReply::Failed { message }, None)
+                })
+            }
             Err(message) => (GradeReply::Failed { message }, None),
         };
         write_frame(&mut output, &answered.0)?;

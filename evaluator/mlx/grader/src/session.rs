@@ -31,10 +31,12 @@ impl Session {
         match request {
             GradeRequest::Prepare(_) => None,
             // No answer fits a case that doesn't exist.
-            GradeRequest::Check(GradeCheck { challenge }) => Some(
-                check(&challenge.case).map_or(0, |()| AnswerLayout::of(&challenge.case).bytes() as u64),
-            ),
-            GradeRequest::Trial(_) => Some(self.prepared.as_ref().map_or(0, |state| state.trials.adapter_bytes())),
+            GradeRequest::Check(GradeCheck { challenge }) => {
+                Some(check(&challenge.case).map_or(0, |()| AnswerLayout::of(&challenge.case).bytes() as u64))
+            }
+            GradeRequest::Trial(_) => {
+                Some(self.prepared.as_ref().map_or(0, |state| state.trials.adapter_bytes()))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use kernel_api::{Adapter, Array, Kernel, Layer, MlxLmLora, Result, Weight};
 use mlx_rs::error::Result as MlxResult;
+use trainer::BuildKernel;
 
 use crate::challenge::{self, Material};
 
@@ -31,25 +32,44 @@ impl Execution {
     }
 }
 
-/// For [`trainer::Trainer`].
-pub fn build_unpacked(layer: &Layer) -> Result<Box<dyn Kernel>> {
-    Execution::Unpacked.build(layer)
+/// For [`trainer::Trainer`]: the weight unpacked as a whole.
+pub const UNPACKED: BuildKernel = |layer| Execution::Unpacked.build(layer);
+
+/// The same in two halves, whose sums round differently.
+pub const HALVES: BuildKernel = |layer| Ok(Box::new(Halves(layer.clone())));
+
+fn whole(layer: &Layer) -> Result<Array> {
+    match &layer.weight {
+        Weight::Quantized(weight) => weight.dequantize(),
+        Weight::Plain(weight) => Ok(weight.clone()),
+    }
+}
+
+fn finish(layer: &Layer, mut y: Array, x: &Array, adapter: &Adapter) -> Result<Array> {
+    if let Some(bias) = &layer.bias {
+        y = y.add(bias)?;
+    }
+    let z = x.matmul(&adapter.lora_a)?.matmul(&(&adapter.lora_b * layer.scale))?;
+    y.add(&z.astype(x.dtype())?)
+}
+
+/// The inputs in two halves, whose products are added.
+struct Halves(Layer);
+
+impl Kernel for Halves {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let (weight, half, last) = (whole(&self.0)?, self.0.input / 2, x.ndim() as i32 - 1);
+        let part = |from: i32, to: i32| x.slice(last, from, to)?.matmul(&weight.slice(1, from, to)?.t()?);
+        let y = part(0, half)?.add(&part(half, self.0.input)?)?;
+        finish(&self.0, y, x, adapter)
+    }
 }
 
 struct Unpacked(Layer);
 
 impl Kernel for Unpacked {
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
-        let weight = match &self.0.weight {
-            Weight::Quantized(weight) => weight.dequantize()?,
-            Weight::Plain(weight) => weight.clone(),
-        };
-        let mut y = x.matmul(&weight.t()?)?;
-        if let Some(bias) = &self.0.bias {
-            y = y.add(bias)?;
-        }
-        let z = x.matmul(&adapter.lora_a)?.matmul(&(&adapter.lora_b * self.0.scale))?;
-        y.add(&z.astype(x.dtype())?)
+        finish(&self.0, x.matmul(&whole(&self.0)?.t()?)?, x, adapter)
     }
 }
 

@@ -170,7 +170,10 @@ mod tests {
                 let ours = weight(&material.layer).unwrap();
                 assert_eq!(ours.len(), theirs.len());
                 for (ours, theirs) in ours.iter().zip(theirs) {
-                    assert!((ours - theirs).abs() < 1e-6, "{bits} bits, groups of {group_size}: {ours} {theirs}");
+                    assert!(
+                        (ours - theirs).abs() < 1e-6,
+                        "{bits} bits, groups of {group_size}: {ours} {theirs}"
+                    );
                 }
             }
         }
@@ -197,7 +200,10 @@ mod tests {
             for index in [0, 17, 100] {
                 let slope = (value(which, index, 1e-3) - value(which, index, -1e-3)) / 2e-3;
                 let ours = truth.gradients[which][index];
-                assert!((slope - ours).abs() < 1e-7 * slope.abs().max(1.0), "{which}, {index}: {slope} {ours}");
+                assert!(
+                    (slope - ours).abs() < 1e-7 * slope.abs().max(1.0),
+                    "{which}, {index}: {slope} {ours}"
+                );
             }
         }
     }

@@ -28,8 +28,8 @@ pub(crate) fn run(request: &CheckRequest, supervisor: &mut Supervisor) -> std::r
 /// The arrays of [`AnswerLayout`], end to end.
 fn answer(build: BuildKernel, challenge: &Challenge) -> std::result::Result<Vec<u8>, Stop> {
     let case = &challenge.case;
-    let material =
-        Material::new(challenge).map_err(|error| setup(format!("check case {}: {}", describe(case), error.what())))?;
+    let material = Material::new(challenge)
+        .map_err(|error| setup(format!("check case {}: {}", describe(case), error.what())))?;
     let blame = |error: &dyn Display| {
         let detail = kernel_api::host::take_failure().map(|detail| format!(": {detail}")).unwrap_or_default();
         kernel(format!("check case {}: {error}{detail}", describe(case)))
@@ -93,7 +93,11 @@ fn memory(array: &Array) -> Result<&[u8]> {
 fn synchronize() -> Result<()> {
     #[expect(unsafe_code, reason = "mlx-rs doesn't wrap this")]
     // SAFETY: the stream is a valid handle while `stream` lives.
-    let status = unsafe { mlx_sys::mlx_synchronize(mlx_rs::Stream::try_default_on_device(&mlx_rs::Device::try_default()?)?.as_ptr()) };
+    let status = unsafe {
+        mlx_sys::mlx_synchronize(
+            mlx_rs::Stream::try_default_on_device(&mlx_rs::Device::try_default()?)?.as_ptr(),
+        )
+    };
     if status == 0 { Ok(()) } else { Err(Exception::custom("MLX couldn't finish what it was computing")) }
 }
 

@@ -63,7 +63,9 @@ fn lock(wanted: bool) -> Result<(), Stop> {
         return Ok(());
     }
     trial_lock::lock().map_err(|error| {
-        setup(format!("the trial runner can't lock itself: {error}; `evolve doctor` says what this system offers"))
+        setup(format!(
+            "the trial runner can't lock itself: {error}; `evolve doctor` says what this system offers"
+        ))
     })
 }
 

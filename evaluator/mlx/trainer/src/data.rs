@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use mlx_rs::Array;
-use rand::{RngExt, SeedableRng};
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
@@ -80,8 +80,7 @@ impl Dataset {
 
 /// The lines that are trained on, as they are: for a place where nothing else may be seen.
 pub fn training_lines(path: &Path) -> Result<String> {
-    let lines =
-        if path.is_dir() { read_lines(&path.join(TRAIN))? } else { held_out(read_lines(path)?).0 };
+    let lines = if path.is_dir() { read_lines(&path.join(TRAIN))? } else { held_out(read_lines(path)?).0 };
     Ok(lines.into_iter().map(|line| line.text + "\n").collect())
 }
 
@@ -107,8 +106,8 @@ fn read_lines(path: &Path) -> Result<Vec<Line>> {
     })?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let examples = lines.map(|(index, line)| {
-        let example = example(line)
-            .map_err(|problem| Error::data(path, format!("line {}: {problem}", index + 1)))?;
+        let example =
+            example(line).map_err(|problem| Error::data(path, format!("line {}: {problem}", index + 1)))?;
         Ok(Line { text: line.to_owned(), example })
     });
     let examples: Vec<_> = examples.collect::<Result<_>>()?;

@@ -83,7 +83,10 @@ fn dtype(linear: &Linear) -> Result<Dtype> {
         mlx_rs::Dtype::Float16 => Ok(Dtype::Float16),
         mlx_rs::Dtype::Bfloat16 => Ok(Dtype::Bfloat16),
         other => {
-            let problem = format!("layer {} is of type {other:?}; convert the model to float32, float16 or bfloat16", linear.path);
+            let problem = format!(
+                "layer {} is of type {other:?}; convert the model to float32, float16 or bfloat16",
+                linear.path
+            );
             Err(Error::setting("model", problem))
         }
     }

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use kernel_api::{Adapter, Array, Error as KernelError, Kernel, Layer, MlxLmLora, Weight};
-use trainer::synthetic::write_synthetic;
 use trainer::data::{Dataset, TRAIN, training_lines};
+use trainer::synthetic::write_synthetic;
 use trainer::{Error, Run, Trainer};
 use trial_protocol::{Dtype, Model, Optimizer, Quantization, SyntheticModel, Training};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use evaluator::order::How;
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, kill_process_group, wait};
+use rustix::process::{Signal, WaitOptions, kill_process, kill_process_group, wait};
 
 use crate::child::Child;
 use crate::memory::Meter;
@@ -39,7 +39,8 @@ impl Tree {
 
     /// Kills everything and waits until it is gone; says how the command itself ended.
     pub(crate) fn kill(&self) -> (How, u64) {
-        // ESRCH only says that nobody is left.
+        // ESRCH only says that nobody is left. A sandbox's first process leads no group; the others die with it.
+        let _ = kill_process(self.child.pid(), Signal::KILL);
         let _ = kill_process_group(self.child.pid(), Signal::KILL);
         let ended = self.child.reap();
         let started = Instant::now();
@@ -66,7 +67,7 @@ fn reap_others() -> bool {
 
 #[cfg(target_os = "linux")]
 fn kill_strays() {
-    use rustix::process::{getpid, kill_process};
+    use rustix::process::getpid;
     for pid in evaluator::descendants::of(getpid()) {
         let _ = kill_process(pid, Signal::KILL);
     }

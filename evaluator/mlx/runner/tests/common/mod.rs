@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use tempfile::TempDir;
 use trial_protocol::{
-    CheckCase, CheckRequest, Dtype, Go, Model, Optimizer, Plugin, Quantization, Reply, Request,
-    SyntheticModel, Training, TrialRequest, read_frame, write_frame,
+    Challenge, CheckCase, CheckRequest, Dtype, Go, Model, Optimizer, Plugin, Quantization, Reply, Request,
+    SyntheticModel, Training, TrialRequest, read_frame, read_raw, write_frame,
 };
 
 const WRAPPER: &str = "#[forbid(unsafe_code)] #[path = \"candidate.rs\"] mod candidate;\n\
@@ -95,8 +95,17 @@ impl Runner {
         read_frame(&mut self.output).unwrap()
     }
 
-    pub(crate) fn go(&mut self) {
-        write_frame(self.input.as_mut().unwrap(), &Go {}).unwrap();
+    /// The raw frame that a reply announced.
+    pub(crate) fn raw(&mut self, bytes: u64) -> Vec<u8> {
+        read_raw(&mut self.output, bytes).unwrap()
+    }
+
+    pub(crate) fn go(&mut self, seed: u64) {
+        self.send(&Go { seed });
+    }
+
+    pub(crate) fn send(&mut self, message: &impl serde::Serialize) {
+        write_frame(self.input.as_mut().unwrap(), message).unwrap();
     }
 
     /// Closes the runner's standard input.
@@ -110,14 +119,21 @@ impl Runner {
     }
 }
 
-/// The single reply to a check.
-pub(crate) fn check(kernel: &Kernel, cases: Vec<CheckCase>) -> Reply {
-    let request = CheckRequest { plugin: kernel.plugin(), cases, tolerance: 1e-4, seed: 7 };
-    let mut runner = Runner::start(&Request::Check(request));
-    let reply = runner.reply();
-    let output = runner.end();
-    reply
-        .unwrap_or_else(|| panic!("no reply; {}: {}", output.status, String::from_utf8_lossy(&output.stderr)))
+/// A runner that checks this kernel, ready for challenges.
+pub(crate) fn checking(kernel: &Kernel, lock: bool) -> Runner {
+    let mut runner = Runner::start(&Request::Check(CheckRequest { plugin: kernel.plugin(), lock }));
+    assert_eq!(runner.reply(), Some(Reply::Ready));
+    runner
+}
+
+/// The answer to one challenge, or the failure.
+pub(crate) fn ask(runner: &mut Runner, challenge: &Challenge) -> Result<Vec<u8>, Reply> {
+    runner.send(challenge);
+    match runner.reply() {
+        Some(Reply::Answer { bytes }) => Ok(runner.raw(bytes)),
+        Some(other) => Err(other),
+        None => panic!("no reply"),
+    }
 }
 
 /// Shapes, widths, groups and types of every kind.
@@ -147,7 +163,7 @@ pub(crate) fn cases() -> Vec<CheckCase> {
 }
 
 /// A trial that takes a moment.
-pub(crate) fn trial(plugin: Option<Plugin>) -> TrialRequest {
+pub(crate) fn trial(plugin: Option<Plugin>, data: &Path) -> TrialRequest {
     TrialRequest {
         plugin,
         model: Model::Synthetic(SyntheticModel {
@@ -172,12 +188,22 @@ pub(crate) fn trial(plugin: Option<Plugin>) -> TrialRequest {
             iterations: 3,
             warmup_iterations: 1,
             validation_batches: 1,
-            data: data(),
+            data: data.to_owned(),
         },
-        seed: 42,
+        warm_up_seed: 7,
+        lock: true,
     }
 }
 
-fn data() -> PathBuf {
+/// A folder with the training texts of the flagship problem and nothing else.
+pub(crate) fn training_texts() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = trainer::data::training_lines(&all_texts()).unwrap();
+    fs::write(folder.path().join(trainer::data::TRAIN), lines).unwrap();
+    folder
+}
+
+/// All texts of the flagship problem.
+pub(crate) fn all_texts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../problems/quantized-lora/data/instructions.jsonl")
 }

@@ -1,6 +1,6 @@
 //! Kernels that are wrong, each in another way. `FAULT` is replaced by the test.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 
 use kernel_api::*;
@@ -10,6 +10,7 @@ struct Bad {
     bias: Option<Array>,
     scale: f32,
     kept: RefCell<Option<Array>>,
+    calls: Cell<u32>,
 }
 
 impl Kernel for Bad {
@@ -35,6 +36,24 @@ impl Kernel for Bad {
                 let length = x.dim(0)?;
                 kept.slice(0, 0, length)
             }
+            "kept for later" => {
+                self.calls.set(self.calls.get() + 1);
+                if self.calls.get() == 3 { Ok(self.kept.borrow().clone().unwrap_or(right)) } else {
+                    self.kept.borrow_mut().get_or_insert_with(|| right.clone());
+                    Ok(right)
+                }
+            }
+            "another the third time" => {
+                self.calls.set(self.calls.get() + 1);
+                if self.calls.get() == 3 { Ok(right * 1.001) } else { Ok(right) }
+            }
+            "float16 inside" => {
+                let [x16, a, b] = [x, &adapter.lora_a, &adapter.lora_b].map(|array| array.astype(Dtype::Float16));
+                let (x16, a, b) = (x16?, a?, b?);
+                let weight = self.weight.dequantize()?.astype(Dtype::Float16)?;
+                let z = x16.matmul(&a)?.matmul(&b)? * self.scale;
+                x16.matmul(&weight.t()?)?.add(&z)?.astype(x.dtype())
+            }
             "error" => Err(Error::new("I don't do that")),
             "panic" => panic!("row {} is missing", 7),
             "error in gradient" => {
@@ -43,7 +62,7 @@ impl Kernel for Bad {
             }
             "prints a reply" => {
                 let mut out = std::io::stdout();
-                let body = r#"{"reply":"check","kernel":"test","comparisons":[]}"#;
+                let body = r#"{"reply":"answer","bytes":0}"#;
                 let _ = out.write_all(&(body.len() as u32).to_le_bytes());
                 let _ = out.write_all(body.as_bytes());
                 let _ = out.flush();
@@ -69,5 +88,5 @@ impl Bad {
 pub fn build(layer: &Layer) -> Result<Box<dyn Kernel>> {
     let Weight::Quantized(weight) = &layer.weight else { return Ok(Box::new(PlainLora::new(layer)?)) };
     let (weight, bias) = (weight.clone(), layer.bias.clone());
-    Ok(Box::new(Bad { weight, bias, scale: layer.scale, kept: RefCell::new(None) }))
+    Ok(Box::new(Bad { weight, bias, scale: layer.scale, kept: RefCell::new(None), calls: Cell::new(0) }))
 }
