@@ -263,8 +263,12 @@ impl Session {
         Ok(())
     }
 
+    /// Whoever doesn't listen any more may have left a word why, so only reading shows the end.
     async fn send<T: serde::Serialize + Sync>(&mut self, message: &T) -> Result<(), Break> {
-        in_time(&mut self.patience, self.frames.send(message)).await
+        match in_time(&mut self.patience, self.frames.send(message)).await {
+            Err(Break::Silence(Silence::Closed)) => Ok(()),
+            sent => sent,
+        }
     }
 
     async fn receive(&mut self) -> Result<Reply, Break> {

@@ -274,6 +274,15 @@ async fn faster_than_physics_is_refused() {
 }
 
 #[tokio::test]
+async fn memory_that_only_the_operating_system_sees_is_refused() {
+    let reason = rejected("// hold: 60000000").await;
+    assert!(reason.starts_with("memory: "), "{reason}");
+    // Who says so is only large.
+    let honest = outcome("// hold: 60000000\n// memory: 60001000").await;
+    assert!(honest.measured().is_some(), "{honest}");
+}
+
+#[tokio::test]
 async fn an_answer_of_another_length_is_the_kernels_crash() {
     for (how, words) in [
         ("short", "a raw frame of 31 bytes instead of 32"),

@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use evaluator::order::Tier;
 use evaluator::{EvaluationReport, Evaluator, Job, LoadedProblem};
 use search::{Outcome, Stage, Verdict};
 use support::options;
@@ -65,6 +67,19 @@ async fn report(evaluator: &Evaluator, program: String) -> EvaluationReport {
     evaluator.evaluate(job).await.unwrap()
 }
 
+/// The outcome of a single trial with all fences.
+async fn screened(evaluator: &Evaluator, program: String) -> Outcome {
+    let job = Job { id: 1, program, kernel: "0123abcd".to_owned(), screen: true };
+    evaluator.evaluate(job).await.unwrap().outcome
+}
+
+async fn rejected(evaluator: &Evaluator, program: String) -> String {
+    match screened(evaluator, program).await {
+        Outcome::Rejected { reason } => reason,
+        other => panic!("{other}"),
+    }
+}
+
 #[tokio::test]
 async fn the_baseline_fine_tunes_and_scores_one() {
     let Some((_folder, evaluator)) = evaluator().await else { return };
@@ -74,8 +89,16 @@ async fn the_baseline_fine_tunes_and_scores_one() {
     assert_eq!(report.trials.len(), 3);
     for trial in &report.trials {
         assert!(trial.kernel_layers.unwrap() > 0 && trial.tokens_per_second.unwrap() > 0.0, "{trial:?}");
-        assert!(trial.process_peak_bytes.unwrap() > trial.peak_memory_bytes.unwrap() / 2, "{trial:?}");
+        let outside = trial.metrics["outside_peak_bytes"];
+        assert!(outside > trial.peak_memory_bytes.unwrap() as f64, "{trial:?}");
+        assert!(trial.process_peak_bytes.unwrap() as f64 >= 0.9 * outside, "{trial:?}");
+        // The baseline is as far from the reference as rounding is, and nobody beats physics.
+        assert!(trial.metrics["deviation"] < trial.metrics["deviation_limit"], "{trial:?}");
+        assert!(trial.metrics["floor_seconds"] < trial.wall_seconds.unwrap(), "{trial:?}");
     }
+    let seeds: BTreeSet<u64> = report.trials.iter().map(|trial| trial.seed).collect();
+    assert_eq!(seeds.len(), 3);
+    assert_ne!(report.measured_by.sandbox, Tier::None, "tests run in the sandbox");
     assert!(report.measured_by.mlx.is_some() && report.measured_by.backend.is_some());
 }
 
@@ -129,4 +152,51 @@ async fn the_compilers_errors_name_the_candidate_and_its_line() {
     let Outcome::Compile { message } = outcome else { panic!("{outcome}") };
     assert!(message.contains("unpack") && message.contains("--> candidate.rs:14:"), "{message}");
     assert!(!message.contains(&*std::env::temp_dir().to_string_lossy()), "{message}");
+}
+
+#[tokio::test]
+async fn an_honest_kernel_passes_the_screening() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    let outcome = screened(&evaluator, INITIAL.replace(UNPACKED, "self.weight.matmul(x)?")).await;
+    let measured = outcome.measured().unwrap_or_else(|| panic!("{outcome}"));
+    assert!(measured.reason.starts_with("screened: "), "{}", measured.reason);
+    assert!(measured.metrics["tokens_per_second"] > 0.0 && measured.metrics["outside_peak_bytes"] > 0.0);
+}
+
+/// In a check the adapter's values are large; in a trial `lora_b` begins with zeros.
+#[tokio::test]
+async fn a_kernel_that_is_right_in_checks_and_idle_in_trials_is_caught_by_the_judge() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    let find = "let scale = Array::scalar(self.scale, update.dtype())?;";
+    assert!(INITIAL.contains(find));
+    let idle = "let small = Array::scalar(1e-2, update.dtype())?;\n        \
+                let awake = adapter.lora_b.abs()?.max(&[0, 1], true)?.greater(&small)?.astype(update.dtype())?;\n        \
+                let update = update.multiply(&awake)?;\n        ";
+    let reason = rejected(&evaluator, INITIAL.replace(find, &format!("{idle}{find}"))).await;
+    assert!(reason.starts_with("judge: ") && reason.contains("lora_"), "{reason}");
+}
+
+#[tokio::test]
+async fn memory_beside_the_allocator_is_found_from_outside() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    let hoard = INITIAL
+        .replace("    scale: f32,\n}", "    scale: f32,\n    hoard: Vec<u8>,\n}")
+        .replace("scale: layer.scale }", "scale: layer.scale, hoard: vec![1; 4 << 20] }")
+        .replace(
+            "let mut y = ",
+            "assert!(self.hoard.iter().step_by(4096).all(|byte| *byte == 1));\n        let mut y = ",
+        );
+    assert_eq!(hoard.matches("hoard").count(), 3);
+    let reason = rejected(&evaluator, hoard).await;
+    assert!(reason.starts_with("memory: "), "{reason}");
+}
+
+/// Screening compares with a trial of the baseline, so this goes wrong if memory is noisier than what is allowed.
+#[tokio::test]
+async fn the_baseline_itself_passes_the_screening_again_and_again() {
+    let Some((_folder, evaluator)) = evaluator().await else { return };
+    for _ in 0..5 {
+        let outcome = screened(&evaluator, INITIAL.to_owned()).await;
+        assert!(outcome.measured().is_some(), "{outcome}");
+    }
 }

@@ -41,7 +41,10 @@ impl Judge {
         Ok(Self { material, truth, tolerances })
     }
 
-    /// Compares an answer; it must be as long as the layout says.
+    /// Compares an answer.
+    ///
+    /// # Panics
+    /// If it isn't as long as the layout says.
     pub fn compare(&self, answer: &[u8]) -> Vec<Comparison> {
         let layout = AnswerLayout::of(self.material.case());
         assert_eq!(answer.len(), layout.bytes(), "an answer of another length");

@@ -39,6 +39,9 @@ pub fn from_bytes(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
 }
 
 /// An array of its own memory with these bytes.
+///
+/// # Panics
+/// If they aren't as many as the shape takes.
 pub fn array(bytes: &[u8], shape: &[i32], dtype: MlxDtype) -> Array {
     let size: usize = shape.iter().map(|&length| length as usize).product();
     assert_eq!(bytes.len(), size * item_size(dtype), "bytes of {shape:?}");
@@ -56,6 +59,9 @@ pub fn bytes(array: &Array) -> Result<Vec<u8>> {
 }
 
 /// Writes other values into the memory of an evaluated array.
+///
+/// # Panics
+/// If they aren't as many.
 ///
 /// # Safety
 /// The array was made by [`array()`], and nothing computes with it now.
@@ -112,14 +118,14 @@ mod tests {
 
     #[test]
     fn numbers_survive_the_way_through_mlx_in_every_type() {
-        let values = [0.5_f32, -1.25, 3.0, -0.0078125, 100.0, 0.0];
+        let values = [0.5_f32, -1.25, 3.0, -0.007_812_5, 100.0, 0.0];
         for dtype in [Dtype::Float32, Dtype::Float16, Dtype::Bfloat16] {
             let bytes = to_bytes(&values, dtype);
             let made = array(&bytes, &[2, 3], mlx_dtype(dtype));
             assert_eq!(super::bytes(&made).unwrap(), bytes);
             assert_eq!(from_bytes(&bytes, dtype), values);
             let transposed = numbers(&made.t()).unwrap();
-            assert_eq!(transposed, [0.5, -0.0078125, -1.25, 100.0, 3.0, 0.0]);
+            assert_eq!(transposed, [0.5, -0.007_812_5, -1.25, 100.0, 3.0, 0.0]);
         }
     }
 

@@ -8,6 +8,8 @@ use grader::session::Session;
 use trial_protocol::{GradeReply, GradeRequest, read_frame, write_frame, write_raw};
 
 fn main() -> ExitCode {
+    // MLX's compiler on a CPU starts `g++` and loads what it finds in the temporary folder. Nothing here needs it.
+    mlx_rs::transforms::compile::disable_compile();
     match serve(io::stdin().lock(), io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reads requests and answers them.
 fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
     let mut session = Session::default();
     while let Some(request) = read_frame::<GradeRequest>(&mut input)? {

@@ -9,11 +9,11 @@
 //! In half precision MLX's packed product may round every partial sum, so that kernels which unpack the weight come out
 //! together, but away from MLX-LM's. Then there is a second reference, which unpacks it, and the nearer one counts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use mlx_rs::Array;
 use trainer::data::Dataset;
-use trainer::{Error, Result, Trainer};
+use trainer::{BuildKernel, Error, Result, Trainer};
 use trial_protocol::{Dtype, Model, Training, TrialGrade};
 
 use crate::device::Ceilings;
@@ -30,15 +30,22 @@ pub const MOST: f64 = 0.3;
 /// One array may deviate so many times as much as all of them together: one has fewer numbers to average over.
 const SINGLE: f64 = 4.0;
 
+/// Seed of the runs that tolerances are measured with. Any will do.
+const MEASURED: u64 = 0x006d_6561_7375_7265;
+
 /// Runs that are remembered.
 const MEMORY: usize = 32;
 
 /// Judges trials of one model with one training.
 pub struct Judge {
+    model: Model,
+    training: Training,
+    data: Dataset,
     /// MLX-LM's own layer first; then whatever else is a reference.
     trainers: Vec<Trainer>,
     ceilings: Ceilings,
-    tolerance: f64,
+    /// By number of steps.
+    tolerances: BTreeMap<u32, f64>,
     references: VecDeque<Reference>,
 }
 
@@ -67,40 +74,53 @@ pub struct Deviation {
 impl Judge {
     /// Loads everything, and measures the device and how far straightforward executions are apart.
     pub fn new(model: &Model, training: &Training) -> Result<Self> {
-        /// Of the runs that the tolerance is measured with. Any will do.
-        const SEED: u64 = 0x006d_6561_7375_7265;
         let data = Dataset::read(&training.data)?;
-        let iterations = training.iterations;
-        let load = |build| Trainer::load(model, training, &data, build);
-        let train = |trainer: &mut Trainer| -> Result<Vec<Vec<f32>>> {
-            let start = trainer.begin(SEED, iterations)?;
-            numbers(&trainer.run(start)?.adapters)
+        let mut judge = Self {
+            model: model.clone(),
+            training: training.clone(),
+            trainers: vec![Trainer::load(model, training, &data, None)?],
+            data,
+            ceilings: Ceilings::measure()?,
+            tolerances: BTreeMap::new(),
+            references: VecDeque::new(),
         };
-        let mut own = load(None)?;
-        let before = numbers(&own.initial_adapters(SEED)?)?;
-        let mut unpacked = load(Some(UNPACKED))?;
-        let reference = train(&mut unpacked)?;
-        let halves = train(&mut load(Some(HALVES))?)?;
-        let rounding = deviation(&before, &reference, &halves).size;
-        // NaN, from a training that diverges, fails `max` and `min` silently: then the least remains.
-        let tolerance = (FACTOR * rounding).max(LEAST).min(MOST);
-        let own_end = train(&mut own)?;
-        let apart = deviation(&before, &reference, &own_end).size;
-        let mut trainers = vec![own];
-        if apart > tolerance / 4.0 {
-            trainers.push(unpacked);
+        let iterations = training.iterations;
+        let tolerance = judge.tolerance(iterations)?;
+        let mut unpacked = judge.load(UNPACKED)?;
+        let before = judge.before()?;
+        let (own, other) = (end(&mut judge.trainers[0], iterations)?, end(&mut unpacked, iterations)?);
+        if deviation(&before, &other, &own).size > tolerance / 4.0 {
+            judge.trainers.push(unpacked);
         }
-        Ok(Self { trainers, ceilings: Ceilings::measure()?, tolerance, references: VecDeque::new() })
+        Ok(judge)
+    }
+
+    /// What a trial of so many steps may deviate.
+    pub fn tolerance(&mut self, iterations: u32) -> Result<f64> {
+        if let Some(tolerance) = self.tolerances.get(&iterations) {
+            return Ok(*tolerance);
+        }
+        let whole = end(&mut self.load(UNPACKED)?, iterations)?;
+        let halves = end(&mut self.load(HALVES)?, iterations)?;
+        let rounding = deviation(&self.before()?, &whole, &halves).size;
+        // A training that diverges has no tolerance: then the least remains.
+        let tolerance = if rounding.is_nan() { LEAST } else { (FACTOR * rounding).clamp(LEAST, MOST) };
+        self.tolerances.insert(iterations, tolerance);
+        Ok(tolerance)
+    }
+
+    fn load(&self, build: BuildKernel) -> Result<Trainer> {
+        Trainer::load(&self.model, &self.training, &self.data, Some(build))
+    }
+
+    /// The adapters before the run that tolerances are measured with.
+    fn before(&self) -> Result<Vec<Vec<f32>>> {
+        numbers(&self.trainer().initial_adapters(MEASURED)?)
     }
 
     /// The trainer, with MLX-LM's own layer.
     pub fn trainer(&self) -> &Trainer {
         &self.trainers[0]
-    }
-
-    /// What a trial's deviation may be.
-    pub fn tolerance(&self) -> f64 {
-        self.tolerance
     }
 
     /// Length of all adapters as bytes.
@@ -124,7 +144,7 @@ impl Judge {
         let finite = values.iter().all(|value| value.is_finite());
         let validation_loss =
             if finite { self.trainer().validation_loss(&self.arrays(&arrays))? } else { f64::NAN };
-        let tolerance = self.tolerance;
+        let tolerance = self.tolerance(iterations)?;
         let reference = self.reference(seed, iterations)?;
         let deviation = reference.deviation(&arrays);
         let (tokens, train_loss, floor_seconds) =
@@ -188,6 +208,12 @@ impl Judge {
     }
 }
 
+/// The adapters after the run that tolerances are measured with.
+fn end(trainer: &mut Trainer, iterations: u32) -> Result<Vec<Vec<f32>>> {
+    let start = trainer.begin(MEASURED, iterations)?;
+    numbers(&trainer.run(start)?.adapters)
+}
+
 impl Reference {
     /// From the nearest.
     fn deviation(&self, adapters: &[Vec<f32>]) -> Deviation {
@@ -198,15 +224,12 @@ impl Reference {
 }
 
 /// Bytes of frozen weights to read and multiplications to make in steps of these sizes: each adapted layer's weight once
-/// for the result and once for the gradient of x. The first block's first layers need no such gradient.
+/// for the result and once for the gradient of x. The first block's first layers need no such gradient; the whole block is
+/// taken for one that doesn't.
 fn least_work(trainer: &Trainer, sizes: impl Iterator<Item = (i32, i32)>) -> (f64, f64) {
     let slots = trainer.slots();
-    let first =
-        slots.first().map(|slot| slot.layer.rsplit_once('.').map_or("", |(block, _)| block).to_owned());
-    let passes = |layer: &str| {
-        let block = layer.rsplit_once('.').map_or("", |(block, _)| block);
-        if Some(block) == first.as_deref() { 1.0 } else { 2.0 }
-    };
+    let first = slots.first().map_or("", |slot| block(&slot.layer));
+    let passes = |layer: &str| if block(layer) == first { 1.0 } else { 2.0 };
     let (mut bytes, mut weights) = (0.0, 0.0);
     for slot in slots {
         let passes = passes(&slot.layer);
@@ -216,6 +239,11 @@ fn least_work(trainer: &Trainer, sizes: impl Iterator<Item = (i32, i32)>) -> (f6
     sizes.fold((0.0, 0.0), |(read, multiplied), (rows, length)| {
         (read + bytes, multiplied + weights * f64::from(rows) * f64::from(length))
     })
+}
+
+/// `model.layers.0` of `model.layers.0.mlp.up_proj`.
+fn block(layer: &str) -> &str {
+    layer.match_indices('.').nth(2).map_or(layer, |(end, _)| &layer[..end])
 }
 
 fn numbers(arrays: &[Array]) -> Result<Vec<Vec<f32>>> {
@@ -247,6 +275,7 @@ fn deviation(before: &[Vec<f32>], reference: &[Vec<f32>], after: &[Vec<f32>]) ->
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these are exact")]
 mod tests {
     use super::*;
 
@@ -271,6 +300,12 @@ mod tests {
     fn one_array_that_learned_nothing_is_seen_among_large_ones() {
         let off = from([(&[0.0, 0.0], &[300.0, 400.0], &[300.0, 400.0]), (&[1.0], &[2.0], &[1.0])]);
         assert_eq!(off, Deviation { size: 1.0 / SINGLE, worst: 1 });
+    }
+
+    #[test]
+    fn a_block_is_named_by_its_number() {
+        assert_eq!(block("model.layers.10.mlp.up_proj"), "model.layers.10");
+        assert_eq!(block("lm_head"), "lm_head");
     }
 
     #[test]

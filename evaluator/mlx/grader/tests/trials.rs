@@ -86,8 +86,8 @@ fn sometimes(
     layer: &Layer,
     every: u32,
     wrong: fn(&MlxLmLora, &Array, &Adapter) -> Result<Array>,
-) -> Result<Box<dyn Kernel>> {
-    Ok(Box::new(Sometimes { right: MlxLmLora::new(layer), wrong, calls: Cell::new(0), every }))
+) -> Box<dyn Kernel> {
+    Box::new(Sometimes { right: MlxLmLora::new(layer), wrong, calls: Cell::new(0), every })
 }
 
 fn without_adapter(right: &MlxLmLora, x: &Array, adapter: &Adapter) -> Result<Array> {
@@ -105,12 +105,12 @@ fn without_x_gradient(right: &MlxLmLora, x: &Array, adapter: &Adapter) -> Result
 }
 
 const CHEATS: &[(&str, BuildKernel)] = &[
-    ("no adapter in one of ten", |layer| sometimes(layer, 10, without_adapter)),
-    ("no adapter gradient in one of ten", |layer| sometimes(layer, 10, without_gradient)),
-    ("no x gradient in one of ten", |layer| sometimes(layer, 10, without_x_gradient)),
-    ("no adapter", |layer| sometimes(layer, 1, without_adapter)),
-    ("no adapter gradient", |layer| sometimes(layer, 1, without_gradient)),
-    ("no x gradient", |layer| sometimes(layer, 1, without_x_gradient)),
+    ("no adapter in one of ten", |layer| Ok(sometimes(layer, 10, without_adapter))),
+    ("no adapter gradient in one of ten", |layer| Ok(sometimes(layer, 10, without_gradient))),
+    ("no x gradient in one of ten", |layer| Ok(sometimes(layer, 10, without_x_gradient))),
+    ("no adapter", |layer| Ok(sometimes(layer, 1, without_adapter))),
+    ("no adapter gradient", |layer| Ok(sometimes(layer, 1, without_gradient))),
+    ("no x gradient", |layer| Ok(sometimes(layer, 1, without_x_gradient))),
 ];
 
 macro_rules! by {
@@ -133,7 +133,8 @@ const KERNELS: [(&str, BuildKernel); 6] = [
 fn judged(dtype: Dtype) {
     let (model, training) = (model(64, dtype), training(3e-6, 10));
     let mut judge = Judge::new(&model, &training).unwrap();
-    assert!(judge.tolerance() < 0.1, "{}", judge.tolerance());
+    let tolerance = judge.tolerance(10).unwrap();
+    assert!(tolerance < 0.1, "{tolerance}");
     let mut grade = |build, seed, steps| {
         let grade = judge.grade(seed, 10, &adapters(&model, &training, build, seed, steps)).unwrap();
         (grade.deviation <= grade.tolerance, format!("{grade:?}"))
@@ -151,6 +152,15 @@ fn judged(dtype: Dtype) {
         assert!(!passed, "{dtype:?} {name}: {grade}");
     }
     assert!(grade(None, 2, 10).0, "MLX-LM's own layer");
+    for (name, build) in KERNELS {
+        let bytes = adapters(&model, &training, Some(build), 3, 1);
+        let grade = judge.grade(3, 1, &bytes).unwrap();
+        assert!(grade.deviation <= grade.tolerance, "{dtype:?} {name}, one step: {grade:?}");
+    }
+    let mut grade = |build, seed, steps| {
+        let grade = judge.grade(seed, 10, &adapters(&model, &training, build, seed, steps)).unwrap();
+        (grade.deviation <= grade.tolerance, format!("{grade:?}"))
+    };
     for steps in [0, 5, 9] {
         let (passed, grade) = grade(None, 2, steps);
         assert!(!passed, "{dtype:?}, {steps} steps of 10: {grade}");
@@ -218,7 +228,7 @@ fn measure() {
         for rate in [3e-6, 1e-4, 1e-3] {
             let (model, training) = (model(128, dtype), training(rate, 10));
             let mut judge = Judge::new(&model, &training).unwrap();
-            println!("== {dtype:?}, learning rate {rate}: allowed {:.4}", judge.tolerance());
+            println!("== {dtype:?}, learning rate {rate}: allowed {:.4}", judge.tolerance(10).unwrap());
             for (kind, list) in [("honest", &KERNELS[..]), ("cheat", CHEATS)] {
                 for (name, build) in list {
                     let mut deviation = |seed| {

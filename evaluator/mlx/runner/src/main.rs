@@ -4,6 +4,7 @@
 //! The only place where candidate code is loaded. A kernel that fails is an answer; only what kills the process is not.
 //! Once a kernel is loaded nothing that this process says is believed: others keep the time and judge the bytes.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -28,7 +29,6 @@ enum Stop {
 
 fn main() -> ExitCode {
     match serve() {
-        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("trial-runner: {error}"));
             ExitCode::FAILURE
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve() -> std::io::Result<()> {
+fn serve() -> std::io::Result<Infallible> {
     let mut supervisor = Supervisor::connect()?;
     let request = supervisor.receive()?;
     // A panic of ours ends here. One of the kernel's never comes this far: `plugin` turns it into an error.
@@ -54,7 +54,8 @@ fn serve() -> std::io::Result<()> {
             message: format!("the trial runner {}", plugin::panic_text(payload.as_ref())),
         }),
     };
-    supervisor.reply(&reply)
+    supervisor.reply(&reply)?;
+    supervisor::wait_for_end()
 }
 
 /// Locks this process before it loads a candidate.

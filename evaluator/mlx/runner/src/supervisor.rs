@@ -61,6 +61,13 @@ impl Supervisor {
     }
 }
 
+/// Stays until standard input ends: the supervisor may want to look at this process after the last reply.
+pub(crate) fn wait_for_end() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 /// Ends the process at once: destructors would wait for what MLX's threads are computing.
 #[expect(unsafe_code, reason = "std has no exit without destructors")]
 fn leave() -> ! {

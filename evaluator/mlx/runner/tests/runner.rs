@@ -1,4 +1,5 @@
 //! The whole way: a kernel's source is compiled as a plugin, loaded by the runner, checked and trained with.
+#![allow(clippy::unwrap_used, reason = "tests, also their helpers")]
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -12,10 +13,13 @@ mod common;
 
 /// What the grader says about a kernel's answers to one challenge for each case.
 fn judged(kernel: &Kernel, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Comparison>)> {
-    let mut runner = checking(kernel, true);
+    judged_by(&mut checking(kernel, true), cases)
+}
+
+fn judged_by(runner: &mut Runner, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Comparison>)> {
     let judged = cases.iter().zip(7..).map(|(case, seed)| {
         let challenge = Challenge { case: case.clone(), seed };
-        let answer = ask(&mut runner, &challenge).unwrap_or_else(|reply| panic!("{reply:?}"));
+        let answer = ask(runner, &challenge).unwrap_or_else(|reply| panic!("{reply:?}"));
         let judge = Judge::new(Material::new(&challenge).unwrap(), ERROR_BUDGET).unwrap();
         (case.clone(), judge.compare(&answer))
     });
@@ -80,6 +84,19 @@ fn the_initial_kernel_passes_the_checks() {
 fn right_kernels_of_every_form_pass_the_checks() {
     for form in ["quantized", "unpacked", "checkpoint", "compile", "custom_vjp"] {
         assert_passes(&Kernel::variant("good.rs", "FORM", form));
+    }
+}
+
+/// MLX's compiler on a CPU starts `g++`. A locked process can't start anything, and computes the same without.
+#[test]
+fn a_compiled_kernel_works_with_and_without_a_lock() {
+    let kernel = Kernel::variant("fused.rs", "", "");
+    for lock in [true, false] {
+        for (case, comparisons) in judged_by(&mut checking(&kernel, lock), &cases()) {
+            for comparison in comparisons {
+                assert!(comparison.passed, "{case:?}, lock: {lock}: {comparison:?}");
+            }
+        }
     }
 }
 

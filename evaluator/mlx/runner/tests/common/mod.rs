@@ -1,5 +1,4 @@
 //! Compiling kernels as the evaluator does, and talking to the runner.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
