@@ -25,7 +25,9 @@ impl Scratch {
     /// Makes a folder within `parent` and removes those of dead evaluators.
     pub(crate) fn new(parent: &Path) -> io::Result<Self> {
         remove_abandoned(parent);
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        // Others may pass through, to folders that let them: as root a command runs as another user.
+        let passage = fs::Permissions::from_mode(0o711);
+        let folder = tempfile::Builder::new().prefix(PREFIX).permissions(passage).tempdir_in(parent)?;
         let lock = File::create(folder.path().join(LOCK))?;
         lock.lock()?;
         Ok(Self { folder, _lock: lock })

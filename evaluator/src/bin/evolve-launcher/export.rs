@@ -13,6 +13,12 @@ pub(crate) fn open(export: &Export) -> io::Result<File> {
     File::options().write(true).create(true).truncate(true).mode(0o644).custom_flags(flags).open(&export.to)
 }
 
+/// Removes the place again, since nothing came.
+pub(crate) fn discard(export: &Export) {
+    // It may never have been opened.
+    let _ = std::fs::remove_file(&export.to);
+}
+
 /// Copies it; an error says what is wrong with it.
 pub(crate) fn copy(export: &Export, scratch: &Path, mut to: &File) -> Result<(), String> {
     let name = &export.from;

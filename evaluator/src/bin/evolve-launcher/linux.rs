@@ -163,7 +163,7 @@ fn reduced(order: &Order, sandbox: &Sandbox) -> Result<Started, Report> {
                     network: sandbox.network,
                     devices: !sandbox.devices.is_empty(),
                     attributes: false,
-                    // Of that user there is nobody else. Without one of its own it depends on Landlock.
+                    // Of that user there is nobody else. Without one of its own, only if Landlock keeps them within.
                     signals: is_root,
                 },
                 others,

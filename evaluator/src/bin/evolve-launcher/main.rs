@@ -5,7 +5,8 @@
 //! reached, and when the evaluator's end of the socket closes. On Linux the command also dies with the
 //! launcher itself, and processes that left the group come back to the launcher as their reaper.
 //!
-//! Its only argument is for tests, `--reduced`: as if this system allowed no user namespaces.
+//! Its arguments, of which the evaluator gives none: `--reduced`, for tests: as if this system allowed no user namespaces;
+//! and `--probe`, see [`probe`].
 
 mod capture;
 mod child;
@@ -15,6 +16,7 @@ mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
 mod memory;
+mod probe;
 mod tree;
 mod watch;
 
@@ -30,7 +32,13 @@ use trial_protocol::{read_frame, write_frame};
 use crate::child::{Child, Started};
 
 fn main() -> ExitCode {
-    let only_reduced = std::env::args().nth(1).is_some_and(|argument| argument == "--reduced");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, probe @ ..] = &arguments[..]
+        && first == "--probe"
+    {
+        return probe::run(probe);
+    }
+    let only_reduced = arguments.iter().any(|argument| argument == "--reduced");
     // Nobody is left to tell if the control socket itself fails.
     match take_control().and_then(|control| serve(&control, only_reduced)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,6 +71,12 @@ fn serve(control: &UnixStream, only_reduced: bool) -> io::Result<()> {
         }
         Err(how) => Ended { how, wall_seconds: 0.0, peak_bytes: 0, stderr: String::new() },
     };
+    if let Confinement::Sandbox(sandbox) = &order.confinement
+        && let Some(export) = &sandbox.export
+        && ended.how != (How::Exited { code: 0 })
+    {
+        export::discard(export);
+    }
     write_frame(control, &News::Ended(ended))
 }
 

@@ -39,7 +39,7 @@ impl Tree {
 
     /// Kills everything and waits until it is gone; says how the command itself ended.
     pub(crate) fn kill(&self) -> (How, u64) {
-        // ESRCH only says that nobody is left. A sandbox's first process leads no group; the others die with it.
+        // ESRCH only says that nobody is left. The child leads its group, unless that is what went wrong.
         let _ = kill_process(self.child.pid(), Signal::KILL);
         let _ = kill_process_group(self.child.pid(), Signal::KILL);
         let ended = self.child.reap();

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
@@ -22,8 +22,9 @@ pub(crate) struct Rules<'a> {
 /// The newest version whose rights are all known here. An older kernel enforces those it knows.
 const NEWEST: ABI = ABI::V7;
 
-/// Restricts this thread and whatever it starts, for good. Fails where the kernel has no Landlock.
-pub(crate) fn restrict(rules: &Rules) -> io::Result<()> {
+/// Restricts this thread and whatever it starts, for good. Fails where the kernel has no Landlock. Says whether the kernel
+/// also keeps signals within (Linux 6.12).
+pub(crate) fn restrict(rules: &Rules) -> io::Result<bool> {
     let devices = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
     let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST)).map_err(other)?;
     ruleset = ruleset.scope(Scope::from_all(NEWEST)).map_err(other)?;
@@ -40,12 +41,14 @@ pub(crate) fn restrict(rules: &Rules) -> io::Result<()> {
         let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
         ruleset = ruleset.add_rule(PathBeneath::new(file, access)).map_err(other)?;
     }
-    match ruleset.restrict_self().map_err(other)?.ruleset {
-        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
-        RulesetStatus::NotEnforced => Err(io::Error::other(
+    let status = ruleset.restrict_self().map_err(other)?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => Err(io::Error::other(
             "this kernel has no Landlock; it needs Linux 5.13 or newer with `landlock` among its security modules \
              (boot with lsm=landlock,... or use another kernel)",
         )),
+        (_, LandlockStatus::Available { effective_abi, .. }) => Ok(effective_abi >= ABI::V6),
+        _ => Ok(false),
     }
 }
 

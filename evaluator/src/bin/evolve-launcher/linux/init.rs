@@ -2,7 +2,7 @@
 //! is left over, takes the result out. When it dies, everything in the sandbox dies.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use evaluator::order::{How, Order, Sandbox};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -83,11 +83,18 @@ impl Init<'_> {
         // The pipe ends with a successful exec.
         match read_frame(File::from(failure)).step(|| "reading a pipe".to_owned())? {
             None => Ok(target),
+            // The sandbox stands, so that this isn't for want of namespaces.
+            Some(Report::Unavailable { message }) => Err(Report::Failed { message }),
             Some(report) => Err(report),
         }
     }
 
     fn build(&self) -> Result<(), Failure> {
+        // Whoever kills this group from outside kills the sandbox. From inside nobody can.
+        rustix::process::setpgid(None, None).step(|| "making a process group".to_owned())?;
+        let mut kept = vec![self.launcher.as_fd(), self.stderr.as_fd(), self.report.as_fd()];
+        kept.extend(self.export.as_ref().map(AsFd::as_fd));
+        sys::close_all_but(kept);
         rights::die_with_parent().step(|| "tying the sandbox to its launcher".to_owned())?;
         if !self.is_root {
             rights::map(self.outside, self.inside).step(|| "mapping the user".to_owned())?;

@@ -25,11 +25,10 @@ pub(crate) fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Resul
     // SAFETY: without a stack and CLONE_VM this is a fork, and this program has one thread only, so that the child may
     // do whatever the parent may.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
-    match i32::try_from(result).ok().and_then(Pid::from_raw) {
-        Some(_) if result < 0 => Err(io::Error::last_os_error()),
-        Some(pid) => Ok(Side::Parent(pid)),
-        None => Ok(Side::Child),
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
+    Ok(i32::try_from(result).ok().and_then(Pid::from_raw).map_or(Side::Child, Side::Parent))
 }
 
 /// Sets attributes of a mount, and of all below it.
@@ -52,6 +51,23 @@ pub(crate) fn close_others_on_exec() -> io::Result<()> {
     // SAFETY: it takes plain numbers; the files stay open until the exec, so nobody's file is closed behind its back.
     let result = unsafe { libc::close_range(3, libc::c_uint::MAX, flags) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Closes every file but standard input, output, error and the given ones, for a process that has just been forked: what else
+/// is open belongs to its parent, and nothing here will use it.
+#[expect(unsafe_code, reason = "rustix has no close_range")]
+pub(crate) fn close_all_but(kept: Vec<BorrowedFd<'_>>) {
+    let mut kept: Vec<u32> = kept.iter().map(|file| file.as_raw_fd().unsigned_abs()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for last in kept.into_iter().chain([libc::c_uint::MAX]) {
+        if first < last {
+            let end = if last == libc::c_uint::MAX { last } else { last - 1 };
+            // SAFETY: it takes plain numbers. The caller says that nobody here uses those files any more.
+            unsafe { libc::close_range(first, end, 0) };
+        }
+        first = last.saturating_add(1).max(first);
+    }
 }
 
 /// Kills every process that we can see but ourselves. Only for the first process of a namespace.

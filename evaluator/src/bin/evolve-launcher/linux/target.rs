@@ -47,12 +47,18 @@ pub(crate) fn become_command(
 }
 
 fn shut_in(order: &Order, sandbox: &Sandbox, fences: &Fences, stderr: &OwnedFd) -> Result<(), Failure> {
-    // Compiled before the limits and installed after everything else.
-    let filter = trial_lock::tool(fences.tool).step(|| "compiling the system call filter".to_owned())?;
     rustix::stdio::dup2_stderr(stderr).step(|| "connecting standard error".to_owned())?;
     sys::close_others_on_exec().step(|| "closing files".to_owned())?;
+    rustix::process::chdir(&order.directory).step(|| {
+        let folder = order.directory.display();
+        format!("entering {folder} (as root, the command is another user: let others pass through the folders above)")
+    })?;
     rights::limit(order, sandbox, fences.others).step(|| "setting limits".to_owned())?;
     rights::drop_capabilities().step(|| "dropping capabilities".to_owned())?;
-    files::restrict(&fences.files).step(|| "restricting files".to_owned())?;
+    let scoped = files::restrict(&fences.files).step(|| {
+        "restricting files (as root, the command is another user: it must be let read them)".to_owned()
+    })?;
+    let tool = Tool { signals: fences.tool.signals || scoped, ..fences.tool };
+    let filter = trial_lock::tool(tool).step(|| "compiling the system call filter".to_owned())?;
     filter.install().step(|| "installing the system call filter".to_owned())
 }
