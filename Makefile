@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full lint parity bench
+.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity bench
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -43,6 +43,25 @@ test-mlx:
 test-full: test ## all tests in their long form
 	@echo "== the long form of the slow tests"
 	@INSTA_UPDATE=no EVOLVE_TEST_FULL=1 PROPTEST_CASES=5000 cargo test --release -p search -p evaluator -p orchestrator
+	@$(MAKE) --no-print-directory fuzz SECONDS=20
+
+# Without a sanitizer the stable compiler will do; RUSTC_BOOTSTRAP is for cargo-fuzz, which asks for nightly otherwise.
+FUZZ = cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz
+FUZZ_TARGETS := frames block gate reply
+FUZZ_FINDINGS := $(CURDIR)/fuzz/target/corpus
+
+fuzz: fuzz-tool ## feed hostile bytes to whatever reads them: make fuzz SECONDS=600 (for each of four targets)
+	@test $(SECONDS) -gt 0 2>/dev/null || { echo "usage: make fuzz SECONDS=600"; exit 2; }
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  echo "== fuzzing $$target for $(SECONDS) s; what is new goes to $(FUZZ_FINDINGS)/$$target"; \
+	  mkdir -p $(FUZZ_FINDINGS)/$$target; \
+	  ($(FUZZ) run --sanitizer none $$target $(FUZZ_FINDINGS)/$$target corpus/$$target -- -max_total_time=$(SECONDS) \
+	    -timeout=10 -max_len=16384 -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1); \
+	done; echo "== nothing crashed"
+
+fuzz-tool:
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "== installing cargo-fuzz (once)"; cargo install --locked cargo-fuzz; } || \
+	  { echo "cargo-fuzz is missing and can't be installed: run 'cargo install cargo-fuzz' where crates.io can be reached"; exit 1; }
 
 lint: mlx ## formatting and lints of both workspaces
 	cargo fmt --all --check

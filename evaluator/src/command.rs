@@ -14,18 +14,19 @@ use search::{Measured, Outcome, Stage, Verdict};
 use serde_json::json;
 
 use self::execute::{Execution, Executor, STDOUT_BYTES, Stdout};
-use self::judge::{Judge, write_shared};
+use self::judge::Judge;
 use self::metrics::Printed;
 use crate::compile::text;
+use crate::confine::Confine;
 use crate::device::{Building, Device, Measuring};
 use crate::gate::Gate;
 use crate::job::Job;
 use crate::launch::Launcher;
 use crate::log::{Log, now};
-use crate::order::{How, Tier};
+use crate::order::How;
 use crate::problem::CommandProblem;
 use crate::report::MeasuredBy;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, write_shared};
 use crate::stop::Stop;
 use crate::trial::{Arm, Exit, TrialRecord};
 use crate::wire::{Event, Hello};
@@ -47,7 +48,7 @@ pub(crate) struct CommandEvaluator {
 }
 
 impl CommandEvaluator {
-    pub(crate) fn prepare(
+    pub(crate) async fn prepare(
         hello: &Hello,
         problem: CommandProblem,
         launcher: Launcher,
@@ -58,21 +59,6 @@ impl CommandEvaluator {
             let path = problem.initial_program.display();
             Stop::Broken(format!("{path}: the initial program is refused itself: {refusal}"))
         })?;
-        let measured_by = MeasuredBy {
-            evaluator: env!("CARGO_PKG_VERSION").to_owned(),
-            harness: None,
-            mlx: None,
-            backend: None,
-            device: None,
-            sandbox: Tier::None,
-            protocol: PROTOCOL.to_owned(),
-            parameters: json!({
-                "command": problem.command,
-                "judge": problem.judge,
-                "parallel": problem.parallel,
-                "network": problem.sandbox.network,
-            }),
-        };
         let judge = (!problem.judge.is_empty()).then(|| Judge {
             command: problem.judge.clone(),
             places: places::needed(
@@ -93,7 +79,22 @@ impl CommandEvaluator {
             limits: problem.limits.clone(),
             settings: problem.sandbox.clone(),
             environment: problem.environment.clone(),
-            is_confined: hello.sandbox,
+            confine: Confine { sandbox: hello.sandbox },
+        };
+        let measured_by = MeasuredBy {
+            evaluator: env!("CARGO_PKG_VERSION").to_owned(),
+            harness: None,
+            mlx: None,
+            backend: None,
+            device: None,
+            sandbox: executor.tier().await?,
+            protocol: PROTOCOL.to_owned(),
+            parameters: json!({
+                "command": problem.command,
+                "judge": problem.judge,
+                "parallel": problem.parallel,
+                "network": problem.sandbox.network,
+            }),
         };
         let places = places::needed(&[&problem.command], &hello.path, &further);
         let device = Device::new(problem.parallel, hello.device_lock.clone());
@@ -191,7 +192,7 @@ impl CommandEvaluator {
             How::Exited { code: 0 } => Ok(stdout),
             How::Deadline => Err(Outcome::Timeout { stage, limit_seconds: limits.trial_seconds }),
             How::Memory => Err(Outcome::OutOfMemory { stage, limit_bytes: limits.memory_bytes }),
-            How::Signaled { signal: libc::SIGSYS } if self.executor.is_confined => {
+            How::Signaled { signal: libc::SIGSYS } if self.executor.confine.sandbox => {
                 let reason = format!("sandbox: the command {}", run.ended.how);
                 Err(Outcome::Rejected { reason })
             }

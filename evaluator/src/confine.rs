@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::order::{Confinement, Export, Profile, Sandbox};
+use crate::problem::SandboxSettings;
 use crate::sandbox;
 
 const MEGABYTE: u64 = 1 << 20;
@@ -55,6 +56,20 @@ impl Confine {
             scratch_files: 10_000,
             processes: 256,
             network: false,
+            export: None,
+        })
+    }
+
+    /// A problem's command or its judge.
+    pub(crate) fn command(self, read: Vec<PathBuf>, settings: &SandboxSettings) -> Confinement {
+        self.order(Sandbox {
+            profile: Profile::Tool,
+            read: with_system(read),
+            devices: settings.devices.clone(),
+            scratch_bytes: settings.scratch_bytes,
+            scratch_files: 10_000,
+            processes: settings.processes,
+            network: settings.network,
             export: None,
         })
     }

@@ -176,7 +176,7 @@ impl Either {
                 Ok(Self::Kernel(Box::new(evaluator)))
             }
             Problem::Command(problem) => {
-                let evaluator = CommandEvaluator::prepare(hello, *problem, launcher, scratch)?;
+                let evaluator = CommandEvaluator::prepare(hello, *problem, launcher, scratch).await?;
                 Ok(Self::Command(Box::new(evaluator)))
             }
         }

@@ -24,6 +24,15 @@ async fn evaluator(settings: &str) -> (TempDir, Evaluator) {
     (folder, evaluator)
 }
 
+/// One whose commands can reach their launcher, the evaluator and files outside.
+async fn unconfined(settings: &str) -> (TempDir, Evaluator) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(folder.path(), command_problem(folder.path(), settings));
+    options.sandbox = false;
+    let evaluator = Evaluator::spawn(options).await.unwrap();
+    (folder, evaluator)
+}
+
 fn job(id: u64, lines: &str) -> Job {
     Job { id, program: script(lines), kernel: format!("hash{id}"), screen: false }
 }
@@ -169,9 +178,7 @@ async fn many_jobs_run_at_once_and_their_answers_are_not_mixed_up() {
 
 #[tokio::test]
 async fn by_default_commands_run_one_at_a_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let evaluator =
-        Evaluator::spawn(options(folder.path(), command_problem(folder.path(), ""))).await.unwrap();
+    let (folder, evaluator) = unconfined("").await;
     let busy = folder.path().join("busy");
     let busy = busy.display();
     let lines = format!("mkdir {busy} || exit 9; sleep 0.05; rmdir {busy}; echo '{{\"score\": 1}}'");
@@ -272,7 +279,7 @@ async fn an_idle_evaluator_that_was_killed_is_replaced() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_job_that_kills_the_evaluator_every_time_is_given_up() {
-    let (_folder, evaluator) = evaluator(SETTINGS).await;
+    let (_folder, evaluator) = unconfined(SETTINGS).await;
     // The script's parent is the launcher, whose parent is the evaluator.
     let killer = "kill -9 $(cut -d ' ' -f 4 /proc/$PPID/stat); sleep 10";
     let error = evaluator.evaluate(job(1, killer)).await.unwrap_err();
@@ -283,7 +290,7 @@ async fn a_job_that_kills_the_evaluator_every_time_is_given_up() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_job_that_kills_its_launcher_leaves_no_process_behind() {
-    let (_folder, evaluator) = evaluator(SETTINGS).await;
+    let (_folder, evaluator) = unconfined(SETTINGS).await;
     let sleep = unique_sleep();
     let killer = format!("(setsid sleep {sleep} &); sleep {sleep} & sleep 0.2; kill -9 $PPID; sleep {sleep}");
     let report = evaluator.evaluate(job(1, &killer)).await.unwrap();
@@ -292,6 +299,33 @@ async fn a_job_that_kills_its_launcher_leaves_no_process_behind() {
     let exits: Vec<Exit> = report.trials.iter().map(|trial| trial.exit).collect();
     assert_eq!(exits, [Exit::Killed; 2], "a killed command is run once more");
     eventually_async("all are gone", || count_processes(&sleep) == 0).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn in_the_sandbox_a_job_finds_neither_its_launcher_nor_files_outside() {
+    let (folder, evaluator) = evaluator(SETTINGS).await;
+    let secret = folder.path().join("initial.sh.key");
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&secret, "in the problem's folder").unwrap();
+    let lines = format!(
+        "cat {} > /dev/null || exit 1; cat {} && exit 2; touch {}/new && exit 3; ls /proc/1/fd && exit 4; \
+         [ $PPID = 1 ] || exit 5; echo '{{\"score\": 1}}'",
+        secret.display(),
+        outside.path().display(),
+        folder.path().display(),
+    );
+    let report = evaluator.evaluate(job(1, &lines)).await.unwrap();
+    assert!(report.outcome.score().is_some(), "{} {:?}", report.outcome, report.artifacts);
+    assert_eq!(report.measured_by.sandbox, evaluator::order::Tier::Full);
+    assert!(!folder.path().join("new").exists());
+}
+
+#[tokio::test]
+async fn without_the_sandbox_the_report_says_so() {
+    let (_folder, evaluator) = unconfined(SETTINGS).await;
+    let report = evaluator.evaluate(job(1, "echo '{\"score\": 1}'")).await.unwrap();
+    assert_eq!(report.measured_by.sandbox, evaluator::order::Tier::None);
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ impl Config {
         {
             return Err(wrong(format!("`target_score` must be a finite number, not {target}")));
         }
-        let text = environment::without_keys(&text, file.llm.as_ref());
+        let text = storable(path, &text, file.llm.as_ref())?;
         let llm = file.llm.map(|llm| environment::expand(path, llm)).transpose()?;
         let proposer = choose_proposer(path, folder, file.proposer, llm.as_ref())?;
         let prompt = PromptSettings {
@@ -225,6 +225,18 @@ impl Config {
             model_cache: environment::model_cache(),
         })
     }
+}
+
+/// The configuration's text without keys written out in full, as it is stored with a run.
+fn storable(path: &Path, text: &str, llm: Option<&LlmSettings>) -> Result<String, ConfigError> {
+    let text = environment::without_keys(text, llm);
+    let hidden = || {
+        ConfigError::new(path, "`api_key` is written in a way that can't be kept out of the database")
+            .hint("write it on one line and without escapes, or better as ${NAME}")
+    };
+    // YAML has many ways to write a text, so look at what would be read back.
+    let stored = yaml::parse::<ConfigFile>(path, &text).map_err(|_| hidden())?;
+    if stored.llm.as_ref().is_some_and(environment::has_key_in_full) { Err(hidden()) } else { Ok(text) }
 }
 
 /// The folder that relative paths in a configuration start from.

@@ -8,6 +8,7 @@ pub mod exit_code;
 pub mod logging;
 pub mod patch;
 pub mod pipeline;
+pub mod privacy;
 pub mod progress;
 pub mod prompt;
 pub mod proposer;

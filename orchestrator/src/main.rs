@@ -4,9 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use orchestrator::cli::Cli;
-use orchestrator::{commands, logging};
+use orchestrator::{commands, logging, privacy};
 
 fn main() -> ExitCode {
+    // Before any key is read.
+    if let Err(error) = privacy::close() {
+        return commands::fail_to_start(&error);
+    }
     let cli = Cli::parse();
     logging::start(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

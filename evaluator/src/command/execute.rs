@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, ChildStdout};
 
 use crate::compile::text;
+use crate::confine::Confine;
 use crate::launch::{Launcher, Pipes};
-use crate::order::{Confinement, Ended, How, Order, Profile, Sandbox};
+use crate::order::{Ended, How, Order, Tier};
 use crate::problem::{Limits, SandboxSettings};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
@@ -17,8 +18,6 @@ use crate::stop::Stop;
 /// More standard output than that is a flood, not an answer.
 pub(super) const STDOUT_BYTES: u64 = 4 << 20;
 const STDERR_BYTES: usize = 32 * 1024;
-/// Files and folders in the private folder: what a command leaves there is thrown away.
-const SCRATCH_FILES: u64 = 10_000;
 
 /// How all commands of one problem are run.
 #[derive(Debug)]
@@ -31,8 +30,7 @@ pub(super) struct Executor {
     pub(super) settings: SandboxSettings,
     /// What the problem adds to the environment.
     pub(super) environment: BTreeMap<String, String>,
-    /// False only with `--no-sandbox`.
-    pub(super) is_confined: bool,
+    pub(super) confine: Confine,
 }
 
 /// A finished command.
@@ -48,6 +46,22 @@ pub(super) enum Stdout {
 }
 
 impl Executor {
+    /// How well this system shuts commands in, found out by doing it.
+    pub(super) async fn tier(&self) -> Result<Tier, Stop> {
+        let folder = self.scratch.folder("tier")?;
+        let nothing = ["sh", "-c", ":"].map(str::to_owned);
+        let order = self.order(&nothing, folder.path(), Vec::new())?;
+        let mut running = self.launcher.start(&order, Pipes::None, folder)?;
+        let tier = running.tier().await;
+        let ended = running.ended().await?;
+        match (tier, ended.how) {
+            (Some(tier), How::Exited { code: 0 }) => Ok(tier),
+            (_, how) => {
+                Err(Stop::Broken(format!("a first command {how}; `evolve doctor` examines the sandbox")))
+            }
+        }
+    }
+
     /// Runs a command with some standard input, or none, and waits for its end. `read` is what it may read.
     pub(super) async fn run(
         &self,
@@ -90,16 +104,6 @@ impl Executor {
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ]);
         environment.extend(self.environment.clone());
-        let sandbox = Sandbox {
-            profile: Profile::Tool,
-            read,
-            devices: self.settings.devices.clone(),
-            scratch_bytes: self.settings.scratch_bytes,
-            scratch_files: SCRATCH_FILES,
-            processes: self.settings.processes,
-            network: self.settings.network,
-            export: None,
-        };
         Ok(Order {
             program: PathBuf::from(&command[0]),
             arguments: command[1..].to_vec(),
@@ -108,11 +112,7 @@ impl Executor {
             deadline_seconds: self.limits.trial_seconds,
             memory_bytes: Some(self.limits.memory_bytes),
             stderr_bytes: STDERR_BYTES,
-            confinement: if self.is_confined {
-                Confinement::Sandbox(Box::new(sandbox))
-            } else {
-                Confinement::None
-            },
+            confinement: self.confine.command(read, &self.settings),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The problem's judge: makes the challenge, and turns an answer's bytes into metrics. Trusted; never sees the candidate.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use super::execute::{Execution, Executor, Stdout};
 use super::metrics::{self, Printed};
 use crate::compile::text;
 use crate::order::How;
+use crate::scratch::write_shared;
 use crate::stop::Stop;
 
 /// A judge's program with its first arguments.
@@ -58,14 +59,6 @@ impl Judge {
     fn with(&self, arguments: &[String]) -> Vec<String> {
         [&self.command, arguments].concat()
     }
-}
-
-/// A file that another user may read: in the sandbox nobody is root.
-pub(super) fn write_shared(path: &Path, content: &[u8]) -> Result<(), Stop> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, content)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
-    Ok(())
 }
 
 /// What the judge printed. It is the user's own program, so its failure is ours to report, not the candidate's.

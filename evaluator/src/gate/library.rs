@@ -91,7 +91,7 @@ fn path(place: &Place<'_>, name: &str, first: Option<Place<'_>>) -> Result<(), R
         _ if first.next(1) == "!" && first.next(2) != "=" => Ok(()),
         module if place.in_use() && MACROS.contains(&module) => Ok(()),
         "ptr" if first.is_path(1) && ["addr_eq", "eq"].contains(&first.next(3)) => Ok(()),
-        module => first.refuse(format!("`{name}::{module}` is not allowed: {}", advice(module))),
+        module => place.refuse(format!("`{name}::{module}` is not allowed: {}", advice(module))),
     }
 }
 

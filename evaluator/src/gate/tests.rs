@@ -162,6 +162,8 @@ const REFUSED: &[(&str, u32, &str)] = &[
     ("fn f<'ä>() {}", 1, "ASCII"),
     ("fn f() { 🦀(); }", 1, "ASCII"),
     ("fn f() { let x\u{2028}= 1; }", 1, "invisible"),
+    ("fn f() {}\n\n \n \u{a0}\u{2029}\n", 4, "`\\u{a0}`"),
+    ("fn f() {}\n\n \n \u{2029}\n", 4, "invisible"),
     ("fn f() {}\n// \u{202e} txet", 2, "direction"),
     ("fn f() -> &'static str {\n\"\u{2066}\" }", 2, "direction"),
     ("fn f() { foo\"bar\"; }", 1, "before a quote"),
@@ -378,7 +380,7 @@ fn rewritten(block: &str, space: &str) -> String {
         match token.kind {
             rustc_lexer::TokenKind::Whitespace if piece.is_ascii() => text.push_str(space),
             rustc_lexer::TokenKind::LineComment { doc_style: None } if piece.is_ascii() => {
-                text.push_str(space)
+                text.push_str(space);
             }
             _ => text.push_str(piece),
         }

@@ -61,8 +61,11 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Unreadable> {
         let kind = match token.kind {
             TokenKind::LineComment { .. } | TokenKind::BlockComment { terminated: true, .. } => None,
             TokenKind::Whitespace if piece.is_ascii() => None,
-            TokenKind::Whitespace => return refused("an invisible character: use spaces".to_owned()),
-            TokenKind::BlockComment { terminated: false, .. } => return Err(Unreadable::Open { line }),
+            TokenKind::Whitespace => {
+                let before = piece.split(|c: char| !c.is_ascii()).next().unwrap_or_default();
+                let reason = "an invisible character: use spaces";
+                return Err(Unreadable::Refused(Refusal::at(line + line_feeds(before), reason)));
+            }
             TokenKind::Ident if piece.is_ascii() => Some(Kind::Word),
             TokenKind::Lifetime { .. } if piece.is_ascii() => Some(Kind::Lifetime),
             TokenKind::Ident | TokenKind::InvalidIdent | TokenKind::Lifetime { .. } => {
@@ -78,10 +81,15 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Unreadable> {
                 ));
             }
             TokenKind::Unknown | TokenKind::Frontmatter { .. } => {
-                return refused(format!("`{}` isn't Rust outside strings and comments", shown(piece)));
+                return refused(format!(
+                    "`{}` isn't Rust outside strings and comments: leave it out",
+                    shown(piece)
+                ));
             }
             TokenKind::Literal { kind, .. } if is_closed(kind) => Some(Kind::Literal),
-            TokenKind::Literal { .. } => return Err(Unreadable::Open { line }),
+            TokenKind::BlockComment { terminated: false, .. } | TokenKind::Literal { .. } => {
+                return Err(Unreadable::Open { line });
+            }
             TokenKind::OpenParen | TokenKind::OpenBrace | TokenKind::OpenBracket => {
                 if depth == DEEPEST {
                     let advice = "give the inner parts names of their own";
@@ -100,12 +108,16 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Unreadable> {
             _ => Some(Kind::Punct),
         };
         found.extend(kind.map(|kind| Token { kind, text: piece, line, depth }));
-        line += piece.matches('\n').count() as u32;
+        line += line_feeds(piece);
     }
     match open.last() {
         Some((_, line)) => Err(Unreadable::Open { line: *line }),
         None => Ok(found),
     }
+}
+
+fn line_feeds(text: &str) -> u32 {
+    text.matches('\n').count() as u32
 }
 
 fn closing(open: &str) -> char {

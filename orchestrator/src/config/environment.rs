@@ -19,16 +19,27 @@ pub(super) fn path() -> String {
     std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".into())
 }
 
-/// Stands in a stored configuration where a key was written out in full.
-const NOT_STORED: &str = "[not stored]";
+/// Stands in a stored configuration where a key was written out in full. Text to YAML, quoted or not.
+const NOT_STORED: &str = "(not stored)";
+
+/// Whether a key is written out in full.
+pub(super) fn has_key_in_full(llm: &LlmSettings) -> bool {
+    keys(llm).any(|key| is_in_full(key) && key != NOT_STORED)
+}
+
+fn keys(llm: &LlmSettings) -> impl Iterator<Item = &str> {
+    let of_models = llm.models.iter().filter_map(|model| model.api_key.as_ref());
+    llm.api_key.iter().chain(of_models).map(Secret::expose)
+}
+
+fn is_in_full(key: &str) -> bool {
+    key.len() >= Secret::SHORTEST && !key.contains("${")
+}
 
 /// The configuration's text as it may be stored: keys that were written out in full are taken out.
 pub(super) fn without_keys(text: &str, llm: Option<&LlmSettings>) -> String {
-    let keys = llm.into_iter().flat_map(|llm| {
-        llm.api_key.iter().chain(llm.models.iter().filter_map(|model| model.api_key.as_ref()))
-    });
     let mut text = text.to_owned();
-    for key in keys.map(Secret::expose).filter(|key| !key.is_empty() && !key.contains("${")) {
+    for key in llm.into_iter().flat_map(keys).filter(|key| is_in_full(key)) {
         text = text.replace(key, NOT_STORED);
     }
     text
@@ -115,8 +126,10 @@ mod tests {
     fn a_key_written_out_is_not_stored() {
         let llm = LlmSettings { api_key: Some(Secret::new("sk-in-full")), ..LlmSettings::default() };
         let stored = without_keys("llm: { api_key: \"sk-in-full\" }", Some(&llm));
-        assert_eq!(stored, "llm: { api_key: \"[not stored]\" }");
+        assert_eq!(stored, "llm: { api_key: \"(not stored)\" }");
         assert!(replaced(NOT_STORED).unwrap_err().contains("--config"));
+        let llm = LlmSettings { api_key: Some(Secret::new("none")), ..LlmSettings::default() };
+        assert_eq!(without_keys("model: nonesuch", Some(&llm)), "model: nonesuch");
         let llm = LlmSettings { api_key: Some(Secret::new("${KEY}")), ..LlmSettings::default() };
         assert_eq!(without_keys("api_key: ${KEY}", Some(&llm)), "api_key: ${KEY}");
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// An API key. It can be read from a config, but not be written: no `Serialize`, no `Display`,
 /// and `Debug` shows nothing of it.
@@ -11,6 +12,9 @@ use serde::{Deserialize, Deserializer};
 pub struct Secret(SecretString);
 
 impl Secret {
+    /// What is shorter, as local servers accept, is no secret: hiding it would blank out ordinary words.
+    pub(crate) const SHORTEST: usize = 6;
+
     /// Wraps a secret text; spaces around it, as from a file's last line, are dropped.
     pub fn new(text: &str) -> Self {
         Self(SecretString::from(text.trim()))
@@ -28,8 +32,17 @@ impl Secret {
 
     /// `text` without the secret, should a server have echoed it.
     pub fn redact(&self, text: &str) -> String {
-        // A very short key (as local servers accept) would blank out ordinary words.
-        if self.expose().len() < 6 { text.to_owned() } else { text.replace(self.expose(), "[key]") }
+        if self.expose().len() < Self::SHORTEST { text.to_owned() } else { text.replace(self.expose(), "[key]") }
+    }
+
+    /// The same for all texts of an answer.
+    pub(crate) fn redact_all(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.redact(text),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.redact_all(value)),
+            Value::Object(values) => values.values_mut().for_each(|value| self.redact_all(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     pub(crate) fn inner(&self) -> &SecretString {
@@ -72,5 +85,8 @@ mod tests {
     fn an_echoed_key_is_redacted() {
         let secret = Secret::new("sk-very-secret");
         assert_eq!(secret.redact("bad key sk-very-secret!"), "bad key [key]!");
+        let mut value = serde_json::json!({"a": [1, "sk-very-secret", {"b": "x sk-very-secret"}]});
+        secret.redact_all(&mut value);
+        assert_eq!(value, serde_json::json!({"a": [1, "[key]", {"b": "x [key]"}]}));
     }
 }

@@ -76,7 +76,7 @@ impl Endpoint {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let transport = Transport::new(&model.api_base, model.timeout)?;
+        let transport = Transport::new(&model.api_base, model.timeout, model.api_key.clone())?;
         let key = model.api_key.inner().clone();
         let address = Address { api_base: model.api_base.clone(), headers, key };
         Ok(Self { client: Client::build(transport.client(), address).with_http_service(transport), model })
@@ -94,7 +94,11 @@ impl Endpoint {
             };
             requests += 1;
             let refusal = match sent {
-                Ok(body) => return Exchange { answer: Ok(Answer::read(&body)), requests },
+                Ok(mut body) => {
+                    // An answer is stored, and may become a program: a key must not travel that way.
+                    self.model.api_key.redact_all(&mut body);
+                    return Exchange { answer: Ok(Answer::read(&body)), requests };
+                }
                 Err(error) => from_library(error),
             };
             let (after, reason) = match refusal.next(&self.model) {

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use tower_service::Service;
 
 use super::refusal::{Refusal, retry_after};
-use crate::proposer::ProposerError;
+use crate::proposer::{ProposerError, Secret};
 
 /// Longest answer that is read, in bytes.
 const LONGEST_BODY: usize = 16 * 1024 * 1024;
@@ -22,11 +22,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Transport {
     client: reqwest::Client,
     timeout: Duration,
+    /// Not to be quoted.
+    key: Secret,
 }
 
 impl Transport {
     /// `timeout` is for a whole exchange, connecting included.
-    pub(super) fn new(api_base: &str, timeout: Duration) -> Result<Self, ProposerError> {
+    pub(super) fn new(api_base: &str, timeout: Duration, key: Secret) -> Result<Self, ProposerError> {
         install_cryptography();
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
@@ -43,7 +45,7 @@ impl Transport {
                 "check that this machine has its certificates (package ca-certificates)",
             )
         })?;
-        Ok(Self { client, timeout })
+        Ok(Self { client, timeout, key })
     }
 
     /// The client that builds requests; they are sent by [`Service::call`].
@@ -52,7 +54,7 @@ impl Transport {
     }
 
     async fn exchange(self, request: HttpRequestFactory) -> Result<reqwest::Response, Refusal> {
-        let Self { client, timeout } = self;
+        let Self { client, timeout, key } = self;
         let work = async {
             let request = request.build().await.map_err(|error| Refusal::Broken(error.to_string()))?;
             let mut response = client.execute(request).await.map_err(refusal)?;
@@ -72,7 +74,8 @@ impl Transport {
                 });
             }
             if serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_err() {
-                let start: String = String::from_utf8_lossy(&body).chars().take(80).collect();
+                // Redacted before it is cut: half a key is too much.
+                let start: String = key.redact(&String::from_utf8_lossy(&body)).chars().take(80).collect();
                 return Err(Refusal::Garbage(format!("it begins with {start:?}")));
             }
             let mut whole = http::Response::new(body);
