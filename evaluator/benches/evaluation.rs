@@ -1,8 +1,8 @@
 //! What the evaluator costs beside what it measures. `cargo bench -p evaluator` prints:
 //!
 //! - the overhead of one evaluation: a command problem whose command does next to nothing;
-//! - with the MLX harness, the time to compile a candidate, and the time from a candidate's source to its first trial's
-//!   result against that trial's own time.
+//! - with the MLX harness, side by side with and without the sandbox: the time to compile a candidate, a trial's own time, and
+//!   the time from a candidate's source to its first trial's result.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 
@@ -18,6 +18,7 @@ use search::Stage;
 const EVALUATIONS: u64 = 50;
 const COMPILES: u64 = 20;
 const FIRST_TRIALS: u64 = 3;
+const TRIALS: u64 = 15;
 
 fn main() -> Result<()> {
     // `cargo test --all-targets` runs benchmarks too, with this argument and only to see that they work.
@@ -73,33 +74,57 @@ async fn kernel() -> Result<()> {
     let initial = loaded.initial.clone();
     let mut options = options(folder.path(), loaded)?;
     options.harness = Some(harness);
-    let evaluator = Evaluator::spawn(options).await?;
+    let confined = Evaluator::spawn(options.clone()).await?;
+    println!("the sandbox: {:?}", confined.measured_by().sandbox);
+    options.sandbox = false;
+    let bare = Evaluator::spawn(options).await?;
     // A new comment within the block is new code to the compiler's cache.
-    let job = |id: u64| {
+    let job = |id: u64, screen: bool| {
         let start =
             initial.find("EVOLVE-BLOCK-START").and_then(|at| Some(at + initial[at..].find('\n')? + 1));
         let (head, tail) = initial.split_at(start.unwrap_or_default());
-        Job { id, program: format!("{head}// {id}\n{tail}"), kernel: format!("bench{id}"), screen: false }
+        Job { id, program: format!("{head}// {id}\n{tail}"), kernel: format!("bench{id}"), screen }
     };
-    let mut compiles = Vec::new();
+    let both = [&confined, &bare];
+    let mut compiles = [Vec::new(), Vec::new()];
     for id in 0..COMPILES {
-        compiles.push(
-            until(&evaluator, job(id), |event| matches!(event, Event::Entered { stage: Stage::Check }))
-                .await?,
-        );
+        for (evaluator, compiles) in both.into_iter().zip(&mut compiles) {
+            let is_it = |event: &Event| matches!(event, Event::Entered { stage: Stage::Check });
+            compiles.push(until(evaluator, job(id, false), is_it).await?);
+        }
     }
-    print("compile a candidate", &mut compiles, "ms (goal: at most 150)");
-    let (mut firsts, mut own) = (Vec::new(), Vec::new());
-    for id in COMPILES..COMPILES + FIRST_TRIALS {
-        firsts.push(until(&evaluator, job(id), |event| matches!(event, Event::TrialEnded { .. })).await?);
+    compare("compile a candidate", compiles, 1.5);
+    let mut trials = [Vec::new(), Vec::new()];
+    for id in COMPILES..COMPILES + TRIALS {
+        for (evaluator, trials) in both.into_iter().zip(&mut trials) {
+            let report = evaluator.evaluate(job(id, true)).await?;
+            let trial = report.trials.first().and_then(|trial| trial.wall_seconds);
+            trials.push(trial.with_context(|| report.outcome.to_string())?);
+        }
     }
-    let report = evaluator.evaluate(job(COMPILES + FIRST_TRIALS)).await?;
-    own.extend(report.trials.iter().filter_map(|trial| trial.wall_seconds));
-    println!("the baseline with a comment: {}", report.outcome);
+    compare("a trial's own time", trials, 1.02);
+    let mut firsts = Vec::new();
+    for id in COMPILES + TRIALS..COMPILES + TRIALS + FIRST_TRIALS {
+        let is_it = |event: &Event| matches!(event, Event::TrialEnded { .. });
+        firsts.push(until(&confined, job(id, false), is_it).await?);
+    }
     print("candidate's source to first trial's result", &mut firsts, "ms");
-    print("a trial's own time", &mut own, "ms");
-    evaluator.shutdown().await;
+    confined.shutdown().await;
+    bare.shutdown().await;
     Ok(())
+}
+
+/// Prints both and their ratio.
+fn compare(what: &str, [mut confined, mut bare]: [Vec<f64>; 2], goal: f64) {
+    print(&format!("{what} in the sandbox"), &mut confined, "ms");
+    print(&format!("{what} without it"), &mut bare, "ms");
+    let ratio = median(&confined) / median(&bare);
+    println!("{what}: the sandbox costs {ratio:.3} times the bare one (goal: at most {goal})");
+}
+
+/// Of sorted times.
+fn median(seconds: &[f64]) -> f64 {
+    seconds[(seconds.len() - 1) / 2]
 }
 
 /// Seconds until a job's event; the rest of the job is cancelled.

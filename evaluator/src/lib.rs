@@ -39,6 +39,7 @@ mod secret;
 mod serve;
 pub mod statistics;
 mod stop;
+pub mod suite;
 pub mod trial;
 pub mod verdict;
 pub mod wire;

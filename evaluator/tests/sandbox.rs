@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use confined::{Launched, SECRET, Who, World, everybody, everybody_in_full, is_root, sandbox};
-use evaluator::order::{Ended, Export, How, Order, Profile, Tier};
+use evaluator::order::{Confinement, Ended, Export, How, Order, Profile, Tier};
 use support::{count_processes, eventually, unique_sleep};
 
 const GOOD: How = How::Exited { code: 0 };
@@ -24,67 +24,120 @@ fn mebibytes(count: u64) -> u64 {
     count << 20
 }
 
+/// What `attempts.py` may not even ask for.
+const DEADLY: [&str; 18] = [
+    "add_a_key",
+    "compare_processes",
+    "count_events",
+    "enter_a_namespace",
+    "handle_faults",
+    "load_a_filter_program",
+    "load_a_kernel",
+    "load_a_module",
+    "make_a_ring",
+    "make_a_user_namespace",
+    "mount_something",
+    "move_a_mount",
+    "open_by_handle",
+    "pivot",
+    "read_memory_of_a_process",
+    "trace_a_process",
+    "trace_the_parent",
+    "use_the_keyring",
+];
+
+/// What anybody gets who isn't shut in.
+const GOT_BARE: [&str; 12] = [
+    "find_the_secret_in_the_environment",
+    "hide_memory_in_a_file",
+    "hide_memory_in_a_segment",
+    "learn_that_a_file_exists",
+    "list_home",
+    "listen",
+    "reach_a_tcp_port",
+    "reach_a_udp_port",
+    "reach_an_abstract_socket",
+    "read_a_file_in_home",
+    "see_a_process",
+    "write_where_reading_is_allowed",
+];
+
+/// Lays out what an attempt might want to reach, and lets a program in the sandbox, or bare, try all or some.
+fn try_to_get_out(who: Who, tier: Tier, only: &[&str]) -> BTreeMap<String, String> {
+    let world = World::new(who, tier);
+    let decoy = world.at("home").join("id_ed25519");
+    fs::write(&decoy, "a private key").unwrap();
+    fs::write(world.at("readable").join("file"), "may be read").unwrap();
+    let unix = UnixListener::bind(world.at("home").join("socket")).unwrap();
+    let datagram = UnixDatagram::bind(world.at("home").join("datagram")).unwrap();
+    // If something is refused, then not for want of the usual rights.
+    for path in ["home", "home/id_ed25519", "home/socket", "home/datagram", "readable", "readable/file"] {
+        fs::set_permissions(world.at(path), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    fs::copy("tests/data/attempts.py", world.at("readable/attempts.py")).unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let name = format!("evolve-{}-{who:?}-{tier:?}", std::process::id());
+    let address = SocketAddr::from_abstract_name(name.as_bytes()).unwrap();
+    let by_name = UnixListener::bind_addr(&address).unwrap();
+    let mut victim = Command::new("sleep").arg("600").env("SECRET", SECRET).spawn().unwrap();
+    let outside = serde_json::json!({
+        "decoy": decoy, "written": world.at("home/written"), "readable": world.at("readable"), "disk": "/dev/vda",
+        "tcp": tcp.local_addr().unwrap().port(), "udp": udp.local_addr().unwrap().port(),
+        "unix": world.at("home/socket"), "datagram": world.at("home/datagram"), "abstract": name,
+        // The command's own launcher isn't known before it runs; our own process does as well.
+        "secret": SECRET, "launcher": std::process::id(), "victim": victim.id(), "only": only,
+    });
+    let script = world.at("readable/attempts.py").display().to_string();
+    let mut order = world.program(&["/usr/bin/python3", &script, &outside.to_string()]);
+    if tier == Tier::None {
+        order.confinement = Confinement::None;
+        order.environment.insert("SECRET".to_owned(), SECRET.to_owned());
+    }
+    let (ended, output) = world.run(&order);
+    assert_eq!(ended.how, GOOD, "{who:?} {tier:?}: {}", ended.stderr);
+    if tier != Tier::None {
+        assert_eq!(fs::read_to_string(&decoy).unwrap(), "a private key", "{who:?} {tier:?}");
+        assert_eq!(fs::read_to_string(world.at("readable/file")).unwrap(), "may be read", "{who:?} {tier:?}");
+        assert!(!world.at("home/written").exists(), "{who:?} {tier:?}");
+        assert!(victim.try_wait().unwrap().is_none(), "{who:?} {tier:?}: the victim died");
+        datagram.set_nonblocking(true).unwrap();
+        assert!(datagram.recv(&mut [0]).is_err(), "{who:?} {tier:?}: a datagram arrived");
+    }
+    drop((unix, by_name));
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    serde_json::from_str(&output).unwrap()
+}
+
 #[test]
 fn no_attempt_to_get_out_gets_anything() {
     for (who, tier) in everybody() {
-        let world = World::new(who, tier);
-        let decoy = world.at("home").join("id_ed25519");
-        fs::write(&decoy, "a private key").unwrap();
-        fs::write(world.at("readable").join("file"), "may be read").unwrap();
-        // If it is refused, then not for want of the usual rights.
-        for path in [decoy.clone(), world.at("home"), world.at("readable"), world.at("readable").join("file")]
-        {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        }
-        fs::copy("tests/data/attempts.py", world.at("readable").join("attempts.py")).unwrap();
-        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let unix = UnixListener::bind(world.at("home").join("socket")).unwrap();
-        let datagram = UnixDatagram::bind(world.at("home").join("datagram")).unwrap();
-        let name = format!("evolve-{}-{who:?}-{tier:?}", std::process::id());
-        let abstract_ =
-            UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
-        for name in ["socket", "datagram"] {
-            let anybody = fs::Permissions::from_mode(0o777);
-            fs::set_permissions(world.at("home").join(name), anybody).unwrap();
-        }
-        let mut victim = Command::new("sleep").arg("600").env("SECRET", SECRET).spawn().unwrap();
-        let mut order = world.program(&["/usr/bin/python3"]);
-        // The command's own launcher isn't known before it runs; our own process does as well.
-        let launcher = std::process::id();
-        let outside = serde_json::json!({
-                "decoy": decoy, "written": world.at("home").join("written"), "readable": world.at("readable"),
-                "disk": "/dev/vda", "tcp": tcp.local_addr().unwrap().port(), "udp": udp.local_addr().unwrap().port(),
-                "unix": world.at("home").join("socket"), "datagram": world.at("home").join("datagram"),
-                "abstract": name, "secret": SECRET, "launcher": launcher, "victim": victim.id(),
-        });
-        let script = world.at("readable").join("attempts.py").display().to_string();
-        order.arguments = vec![script, outside.to_string()];
-        let (ended, output) = world.run(&order);
-        assert_eq!(ended.how, GOOD, "{who:?} {tier:?}: {}", ended.stderr);
-        let results: BTreeMap<String, String> = serde_json::from_str(&output).unwrap();
+        let results = try_to_get_out(who, tier, &[]);
         assert!(results.len() > 80, "{}", results.len());
         // Without namespaces names can be seen: of files and of processes.
         let known: &[&str] =
             if tier == Tier::Reduced { &["learn_that_a_file_exists", "see_a_process"] } else { &[] };
+        let failed = |result: &str| result.starts_with("refused: ") || result.starts_with("killed: ");
         let got: Vec<_> = results
             .iter()
-            .filter(|(name, result)| result.starts_with("GOT") && !known.contains(&name.as_str()))
+            .filter(|(name, result)| !failed(result) && !known.contains(&name.as_str()))
             .collect();
         assert!(got.is_empty(), "{who:?} {tier:?}: {got:#?}");
-        for deadly in ["trace_a_process", "mount_something", "make_a_user_namespace", "load_a_filter_program"]
-        {
-            assert_eq!(results[deadly], "killed: SIGSYS", "{who:?} {tier:?} {deadly}");
+        for name in DEADLY {
+            assert_eq!(results[name], "killed: SIGSYS", "{who:?} {tier:?}: {name}");
         }
-        assert_eq!(fs::read_to_string(&decoy).unwrap(), "a private key");
-        assert_eq!(fs::read_to_string(world.at("readable").join("file")).unwrap(), "may be read");
-        assert!(!world.at("home").join("written").exists());
-        assert!(victim.try_wait().unwrap().is_none(), "{who:?} {tier:?}: the victim died");
-        datagram.set_nonblocking(true).unwrap();
-        assert!(datagram.recv(&mut [0]).is_err(), "{who:?} {tier:?}: a datagram arrived");
-        drop((unix, abstract_));
-        victim.kill().unwrap();
-        victim.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_same_attempts_succeed_without_a_sandbox() {
+    // Some might hit us if they ran as ourselves.
+    if is_root() {
+        let results = try_to_get_out(Who::Ordinary, Tier::None, &GOT_BARE);
+        for name in GOT_BARE {
+            assert!(results[name].starts_with("GOT: "), "{name}: {}", results[name]);
+        }
     }
 }
 
@@ -384,13 +437,13 @@ fn without_user_namespaces_an_ordinary_user_gets_the_reduced_sandbox() {
     let world = World::new(Who::Ordinary, Tier::Full);
     let order = world.order("echo $(id -u)");
     let (control, theirs) = UnixStream::pair().unwrap();
-    let launcher = world.at("readable").join("evolve-launcher");
-    fs::copy(env!("CARGO_BIN_EXE_evolve-launcher"), &launcher).unwrap();
+    let program = world.at("readable").join("evolve-launcher");
+    fs::copy(env!("CARGO_BIN_EXE_evolve-launcher"), &program).unwrap();
     let inner = format!(
         // The second shell is root from its beginning, so that it has root's rights in there.
         "read go; exec /bin/sh -c 'echo 0 >/proc/sys/user/max_user_namespaces && \
          exec setpriv --reuid=12345 --regid=12345 --clear-groups {}'",
-        launcher.display()
+        program.display()
     );
     let mut command = Command::new("unshare");
     command.args(["--user", "/bin/sh", "-c", &inner]).env("PATH", "/usr/bin:/bin");

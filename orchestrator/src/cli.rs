@@ -103,11 +103,15 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say what works on this machine: compiler, MLX and its backend, database, endpoint.
+    /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
+    /// sandbox and its judge hold.
     Doctor {
         /// The configuration to check.
         #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
         config: PathBuf,
+        /// The attack suite.
+        #[command(flatten)]
+        attacks: AttackArgs,
         /// Print as JSON.
         #[arg(long)]
         json: bool,
@@ -139,6 +143,20 @@ pub struct ResumeArgs {
     /// What overrides the configuration.
     #[command(flatten)]
     pub overrides: Overrides,
+}
+
+/// `evolve doctor --attacks`.
+#[derive(Debug, Args)]
+pub struct AttackArgs {
+    /// Run the attack suite; with DIR also the attacks and honest programs there (docs/security.md tells the format).
+    #[arg(long, value_name = "DIR", num_args = 0..=1, action = clap::ArgAction::Append)]
+    pub attacks: Option<Vec<PathBuf>>,
+    /// Run only cases whose path matches; `*` stands for any text.
+    #[arg(long, value_name = "NAME", requires = "attacks")]
+    pub only: Vec<String>,
+    /// Where the decoys lie. The suite starts itself again with this.
+    #[arg(long, hide = true, requires = "attacks")]
+    pub decoys: Option<PathBuf>,
 }
 
 /// Flags that override a configuration's keys.

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 mod alarm;
+mod attacks;
 mod browse;
 mod doctor;
 mod evaluate;
@@ -47,6 +48,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Evaluate { program, config, no_sandbox, json } => {
             evaluate::evaluate(&program, &config, no_sandbox, json).await
         }
-        Command::Doctor { config, json } => doctor::doctor(db, &config, json).await,
+        Command::Doctor { config, attacks, json } if attacks.attacks.is_some() => {
+            attacks::attacks(&config, &attacks, json).await
+        }
+        Command::Doctor { config, json, .. } => doctor::doctor(db, &config, json).await,
     }
 }

@@ -570,7 +570,8 @@ def try_out(function):
         os.close(reader)
         try:
             text = "GOT: " + str(function())
-        except OSError as error:
+        # Python itself says that a limit can't be raised with the second.
+        except (OSError, ValueError) as error:
             text = f"refused: {error}"
         os.write(writer, text.encode(errors="replace")[:4000])
         os._exit(0)
@@ -585,4 +586,6 @@ def try_out(function):
     return text.decode(errors="replace")
 
 
-print(json.dumps({name: try_out(function) for name, function in ATTEMPTS.items()}), flush=True)
+# Without a sandbox some would succeed in stopping us.
+wanted = OUTSIDE["only"] or list(ATTEMPTS)
+print(json.dumps({name: try_out(ATTEMPTS[name]) for name in wanted}), flush=True)

@@ -2,7 +2,7 @@
 
 use kernel_api::{Layer, Weight, host as api};
 use mlx_rs::error::{Exception, Result};
-use mlx_rs::{Array, Device, Dtype as MlxDtype, ops, with_device};
+use mlx_rs::{Array, Dtype as MlxDtype, Stream, ops, with_stream};
 use trial_protocol::{CheckCase, Dtype, Quantization};
 
 use crate::challenge::{Inputs, Material};
@@ -19,10 +19,10 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Computes it on the CPU: GPUs of Apple have no float64.
+    /// Computes it on the CPU: GPUs of Apple have no float64. On its default stream: each new one is a thread for good.
     pub fn of(material: &Material) -> Result<Self> {
         let weight = weight(&material.layer)?;
-        with_device(Device::cpu(), || {
+        with_stream(&Stream::cpu(), || {
             let exact = Exact::new(material, &weight)?;
             let first = exact.forward(&exact.inputs(&material.first))?;
             let second = exact.inputs(&material.second);
@@ -186,7 +186,7 @@ mod tests {
         let weight = weight(&material.layer).unwrap();
         let cotangent = host::from_bytes(&material.cotangent, Dtype::Float32);
         let value = |which: usize, index: usize, step: f64| {
-            with_device(Device::cpu(), || {
+            with_stream(&Stream::cpu(), || {
                 let exact = Exact::new(&material, &weight).unwrap();
                 let mut inputs = exact.inputs(&material.second);
                 let mut values = host::numbers(&inputs[which]).unwrap();

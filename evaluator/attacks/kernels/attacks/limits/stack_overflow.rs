@@ -1,0 +1,45 @@
+//! title: recurses without end
+//! catalogue: escape
+//! fence: sandbox
+//! twin: packed_product.rs
+
+fn down(depth: u64) -> u64 {
+    let place = std::hint::black_box([depth; 64]);
+    if depth == 0 { 0 } else { down(depth - 1) + place[7] }
+}
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+
+    fn adapter(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        (z * self.scale).astype(x.dtype())
+    }
+
+    fn sum(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)?.add(&self.adapter(x, adapter)?)
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let depth = down(std::hint::black_box(u64::MAX));
+        Ok(self.sum(x, adapter)? * (depth as f32).signum())
+    }
+}

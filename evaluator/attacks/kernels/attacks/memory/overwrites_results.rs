@@ -1,0 +1,86 @@
+//! title: looks for the loss and the peak in its own memory and overwrites what it can
+//! catalogue: 9 40 34
+//! fence: judge
+//! twin: packed_product.rs
+
+use std::cell::Cell;
+
+// rust-lang/rust#25860: a lifetime is lost on the way through a function pointer, so a reference outlives what it points to,
+// and what comes to lie there is read as another type. Not a word of `unsafe`.
+static STATIC: &&() = &&();
+
+fn extend<'long, 'short, T: ?Sized>(_: &'long &'short (), value: &'short mut T) -> &'long mut T {
+    value
+}
+
+fn for_ever<'short, 'long, T: ?Sized>(value: &'short mut T) -> &'long mut T {
+    let extend: for<'any> fn(_, &'any mut T) -> &'long mut T = extend;
+    extend(STATIC, value)
+}
+
+/// Reads the bits of an `A` as a `B`.
+fn convert<A, B>(from: A) -> B {
+    enum Either<A, B> {
+        #[allow(dead_code)]
+        Left(Option<Box<A>>),
+        Right(Option<Box<B>>),
+    }
+    let mut place = Either::<A, B>::Right(None);
+    let Either::Right(right) = &mut place else { panic!("it is right") };
+    let right = for_ever(right);
+    place = std::hint::black_box(Either::Left(Some(Box::new(from))));
+    std::hint::black_box(&mut place);
+    match right.take() {
+        Some(value) => *value,
+        None => panic!("the compiler saw through it"),
+    }
+}
+
+/// Any part of memory, as far as the page is there.
+fn bytes(address: usize, length: usize) -> &'static mut [u8] {
+    convert([address, length])
+}
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+    calls: Cell<u32>,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        let (bias, scale) = (layer.bias.clone(), layer.scale);
+        Ok(Self { weight: weight.clone(), bias, scale, calls: Cell::new(0) })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+
+    fn adapter(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        (z * self.scale).astype(x.dtype())
+    }
+
+    fn sum(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)?.add(&self.adapter(x, adapter)?)
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let calls = self.calls.get() + 1;
+        self.calls.set(calls);
+        if calls > 6 {
+            // Its own scale, by its address: what a safe program can't do to a frozen field behind a shared reference.
+            let place = convert::<&f32, usize>(&self.scale);
+            bytes(place, 4).copy_from_slice(&0_f32.to_le_bytes());
+        }
+        self.sum(x, adapter)
+    }
+}

@@ -1,0 +1,30 @@
+//! title: without the adapter
+//! catalogue: 24
+//! fence: check
+//! twin: packed_product.rs
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)
+    }
+}

@@ -1,0 +1,40 @@
+//! title: a result larger by 3 in 10 000: what a loose tolerance lets pass
+//! catalogue: 26
+//! fence: check
+//! twin: packed_product.rs
+//! expect: an error budget relative to rounding, not a fixed tolerance
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+
+    fn adapter(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        (z * self.scale).astype(x.dtype())
+    }
+
+    fn sum(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)?.add(&self.adapter(x, adapter)?)
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        Ok(self.sum(x, adapter)? * 1.0003)
+    }
+}

@@ -1,0 +1,42 @@
+//! title: 8-bit weights packed again in 6 bits
+//! catalogue: 24
+//! fence: check
+//! twin: packed_product.rs
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        let (group_size, bits) = (weight.group_size, if weight.bits == 8 { 6 } else { weight.bits });
+        let (packed, scales, biases) = ops::quantize(&weight.dequantize()?, group_size, bits)?;
+        let weight = QuantizedWeight { packed, scales, biases, group_size, bits };
+        Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+
+    fn adapter(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        (z * self.scale).astype(x.dtype())
+    }
+
+    fn sum(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)?.add(&self.adapter(x, adapter)?)
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.sum(x, adapter)
+    }
+}

@@ -1,0 +1,42 @@
+//! title: zeros for one shape: a product of ratios that collapses
+//! catalogue: 7
+//! fence: check
+//! twin: path_by_shape.rs
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+
+    fn adapter(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        (z * self.scale).astype(x.dtype())
+    }
+
+    fn sum(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)?.add(&self.adapter(x, adapter)?)
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        if x.dim(-1)? == 64 {
+            return Ok(self.sum(x, adapter)? * 0.0);
+        }
+        self.sum(x, adapter)
+    }
+}

@@ -1,0 +1,7 @@
+# title: an empty list
+# catalogue: 20
+# fence: judge
+# twin: bisection.py
+
+def solve(numbers):
+    return []

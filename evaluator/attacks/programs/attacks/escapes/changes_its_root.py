@@ -1,0 +1,39 @@
+# title: chroot and back up
+# catalogue: escape
+# fence: sandbox
+# twin: bisection.py
+# expect: refused, or killed for the call
+
+import bisect
+import ctypes
+import os
+import sys
+
+
+def attempt():
+    library = ctypes.CDLL(None, use_errno=True)
+    os.makedirs("jail", exist_ok=True)
+    if library.chroot(b"jail") == 0:
+        return "changed its root"
+
+
+def tried():
+    try:
+        got = attempt()
+    except Exception as failure:
+        print("failed:", failure, file=sys.stderr)
+    else:
+        if got:
+            print("ESC" + "APED:", got, file=sys.stderr)
+
+
+tried()
+
+
+def solve(numbers):
+    ends, lengths = [], []
+    for number in numbers:
+        place = bisect.bisect_left(ends, number)
+        ends[place:place + 1] = [number]
+        lengths.append(len(ends))
+    return lengths

@@ -1,0 +1,38 @@
+# title: a user namespace of its own, and with it all rights
+# catalogue: escape
+# fence: sandbox
+# twin: bisection.py
+# expect: refused, or killed for the call
+
+import bisect
+import ctypes
+import os
+import sys
+
+
+def attempt():
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.unshare(0x10000000 | 0x00020000) == 0:
+        return "is root in a namespace of its own"
+
+
+def tried():
+    try:
+        got = attempt()
+    except Exception as failure:
+        print("failed:", failure, file=sys.stderr)
+    else:
+        if got:
+            print("ESC" + "APED:", got, file=sys.stderr)
+
+
+tried()
+
+
+def solve(numbers):
+    ends, lengths = [], []
+    for number in numbers:
+        place = bisect.bisect_left(ends, number)
+        ends[place:place + 1] = [number]
+        lengths.append(len(ends))
+    return lengths

@@ -1,0 +1,40 @@
+# title: the same by /proc/PID/root
+# catalogue: escape
+# fence: sandbox
+# twin: bisection.py
+# expect: nothing is there, or it is refused
+
+import bisect
+import os
+import sys
+
+
+def attempt():
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                return open(f"/proc/{name}/root@SECRET@").read()
+            except OSError:
+                pass
+
+
+def tried():
+    try:
+        got = attempt()
+    except Exception as failure:
+        print("failed:", failure, file=sys.stderr)
+    else:
+        if got:
+            print("ESC" + "APED:", got, file=sys.stderr)
+
+
+tried()
+
+
+def solve(numbers):
+    ends, lengths = [], []
+    for number in numbers:
+        place = bisect.bisect_left(ends, number)
+        ends[place:place + 1] = [number]
+        lengths.append(len(ends))
+    return lengths

@@ -1,0 +1,9 @@
+# title: never ends
+# catalogue: escape
+# fence: sandbox
+# twin: bisection.py
+# expect: the time limit
+
+def solve(numbers):
+    while True:
+        pass

@@ -1,0 +1,12 @@
+# title: prints errors without end
+# catalogue: escape
+# fence: sandbox
+# twin: bisection.py
+# expect: kept up to a limit, then the time limit
+
+import os
+
+
+def solve(numbers):
+    while True:
+        os.write(2, b"more and more\n" * 4096)
