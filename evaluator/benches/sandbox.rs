@@ -51,7 +51,7 @@ fn tiers() -> &'static [Tier] {
 fn starts(bench: &Bench, count: usize) -> Result<()> {
     let what = |tier: Tier| format!("launcher, start to end of /bin/true, sandbox {}", tier.as_str());
     let medians =
-        in_turn(tiers(), count, what, |tier| bench.run(&bench.order(tier, "/bin/true".into()), tier))?;
+        in_turn(tiers(), count, what, |tier| Bench::run(&bench.order(tier, "/bin/true".into()), tier))?;
     println!("a full sandbox costs {:.1} ms a start", (medians[1] - medians[0]) * 1000.0);
     Ok(())
 }
@@ -74,7 +74,7 @@ fn compiles(bench: &Bench, count: usize) -> Result<()> {
             let to = bench.at("out").join("kernel.so");
             sandbox.export = Some(Export { from: "kernel.so".to_owned(), to, bytes: 32 << 20 });
         }
-        bench.run(&order, tier)
+        Bench::run(&order, tier)
     })?;
     println!("a sandboxed compile takes {:.2} times the bare one", medians[1] / medians[0]);
     Ok(())
@@ -145,7 +145,7 @@ impl Bench {
     }
 
     /// Seconds from starting the launcher to the command's end.
-    fn run(&self, order: &Order, expected: Tier) -> Result<f64> {
+    fn run(order: &Order, expected: Tier) -> Result<f64> {
         let clock = Instant::now();
         let (control, theirs) = UnixStream::pair()?;
         let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_evolve-launcher")));
