@@ -57,8 +57,8 @@ impl KernelEvaluator {
         let challenges = challenge::draw_one(&self.announced, &mut rng);
         match self.compare(&self.baseline, &challenges).await?.result {
             Ok(findings) => {
-                if let Err(outcome) = check::judge(&findings, &challenges) {
-                    return Err(unmeasurable(&outcome.0));
+                if let Err(wrong) = check::judge(&findings, &challenges) {
+                    return Err(unmeasurable(&wrong.outcome));
                 }
             }
             Err(fault) => return Err(crash(fault.to_string())),

@@ -41,9 +41,9 @@ impl KernelEvaluator {
         let challenges = challenge::draw(&self.announced, self.problem.checks.secret_cases, rng);
         let checked = self.compare(candidate, &challenges).await?;
         match checked.result {
-            Ok(findings) => judge(&findings, &challenges).map_err(|(outcome, comparisons)| {
-                log.artifacts.push(comparisons);
-                outcome.into()
+            Ok(findings) => judge(&findings, &challenges).map_err(|wrong| {
+                log.artifacts.push(wrong.comparisons);
+                wrong.outcome.into()
             }),
             Err(fault) => {
                 log.artifact("stderr", &checked.stderr);
@@ -88,6 +88,14 @@ impl KernelEvaluator {
     }
 }
 
+/// A kernel that doesn't agree with the reference.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) outcome: Outcome,
+    /// What to show of it.
+    comparisons: Artifact,
+}
+
 /// Whether all comparisons hold.
 pub(super) fn all_pass(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| passed(&finding.comparison))
@@ -106,7 +114,7 @@ fn complete(comparisons: &[Comparison], case: &CheckCase) -> Result<(), Stop> {
 }
 
 /// Passes if all comparisons hold; else the worst one's words, and all of them as an artifact.
-pub(super) fn judge(findings: &[Finding], challenges: &[Challenge]) -> Result<(), (Outcome, Artifact)> {
+pub(super) fn judge(findings: &[Finding], challenges: &[Challenge]) -> Result<(), Box<Wrong>> {
     let failed: Vec<&Finding> = findings.iter().filter(|finding| !passed(&finding.comparison)).collect();
     let worst = failed.iter().max_by(|a, b| badness(&a.comparison).total_cmp(&badness(&b.comparison)));
     let Some(worst) = worst else { return Ok(()) };
@@ -117,7 +125,7 @@ pub(super) fn judge(findings: &[Finding], challenges: &[Challenge]) -> Result<()
         String::new()
     };
     let message = format!("{}{more}", describe(worst, challenges));
-    Err((Outcome::WrongResult { message }, comparisons))
+    Err(Box::new(Wrong { outcome: Outcome::WrongResult { message }, comparisons }))
 }
 
 /// By our own arithmetic; a NaN error fails.
@@ -200,9 +208,9 @@ mod tests {
     }
 
     fn judged(findings: &[Finding]) -> Result<(), Outcome> {
-        judge(findings, &challenges()).map_err(|(outcome, artifact)| {
-            assert_eq!(artifact.name, "comparisons");
-            outcome
+        judge(findings, &challenges()).map_err(|wrong| {
+            assert_eq!(wrong.comparisons.name, "comparisons");
+            wrong.outcome
         })
     }
 
