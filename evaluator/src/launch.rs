@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -36,6 +36,11 @@ pub(crate) enum LaunchError {
     Start { program: PathBuf, source: io::Error },
     #[error("the launcher's control socket failed: {0}")]
     Control(#[from] io::Error),
+    #[error(
+        "the sandbox was weaker this time ({now} instead of {before}), so the result doesn't count; run `evolve doctor`",
+        now = now.as_str(), before = before.as_str()
+    )]
+    Weaker { before: Tier, now: Tier },
     /// No fault of ours: [`Running::ended`] says how it ended.
     #[error("the command has ended")]
     Gone,
@@ -48,6 +53,8 @@ pub(crate) struct Launcher {
     /// Process ids of launchers that are not reaped yet. Also held while one is started, so that a sweep
     /// for strays never takes a new launcher for one.
     live: Arc<Mutex<HashSet<u32>>>,
+    /// How well the first sandbox stood; none after it may stand worse.
+    tier: Arc<OnceLock<Tier>>,
 }
 
 /// A command that runs. Dropping it kills the command and everything that it started.
@@ -62,7 +69,7 @@ pub(crate) struct Running {
 
 impl Launcher {
     pub(crate) fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), live: Arc::default() }
+        Self { program: program.to_owned(), live: Arc::default(), tier: Arc::default() }
     }
 
     /// Starts a command. `keep` is dropped once the command and all that it started are gone: its folder.
@@ -130,6 +137,7 @@ impl Launcher {
         let id = child.id();
         let ended = listener.read(news).await;
         let command = listener.command;
+        let tier = *listener.tier.borrow();
         drop(listener);
         let is_lost = !matches!(ended, Ok(Some(_)));
         if is_lost {
@@ -144,6 +152,12 @@ impl Launcher {
             self.lock().remove(&id);
         }
         reaped?;
+        if let Some(now) = tier {
+            let before = *self.tier.get_or_init(|| now);
+            if before == Tier::Full && now != Tier::Full {
+                return Err(LaunchError::Weaker { before, now });
+            }
+        }
         let lost = Ended { how: How::Lost, wall_seconds: 0.0, peak_bytes: 0, stderr: String::new() };
         Ok(ended?.unwrap_or(lost))
     }

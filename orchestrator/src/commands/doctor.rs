@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use evaluator::Problem;
+use evaluator::order::Tier;
 use program_db::ProgramDb;
 use serde::Serialize;
 
@@ -72,12 +73,7 @@ async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>
         }
         Err(failure) => fail("evaluator", failure.message),
     });
-    findings.push(note(
-        "sandbox",
-        "candidates run in a process of their own with an empty environment, time and memory limits; \
-         files and network are NOT closed to them yet"
-            .into(),
-    ));
+    findings.push(sandbox().await);
     let path = db.unwrap_or(&config.database);
     findings.push(if path.exists() {
         match ProgramDb::open_read_only(path).await {
@@ -88,6 +84,37 @@ async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>
         note("database", format!("{} (made by the first run)", path.display()))
     });
     findings.push(proposer(config));
+}
+
+/// Tries what a candidate might try, within the sandbox.
+async fn sandbox() -> Finding {
+    let examined = match open::launcher() {
+        Ok(launcher) => evaluator::sandbox::examine(&launcher, &std::env::temp_dir()).await,
+        Err(failure) => return fail("sandbox", failure.message),
+    };
+    let examination = match examined {
+        Ok(examination) => examination,
+        Err(error) => return fail("sandbox", error.to_string()),
+    };
+    let probes: Vec<String> = examination
+        .probes
+        .iter()
+        .map(|probe| {
+            format!("{} {}: {}", if probe.held { "held" } else { "FAILED" }, probe.name, probe.detail)
+        })
+        .collect();
+    let probes = probes.join("\n");
+    match examination.tier {
+        _ if !examination.held() => fail("sandbox", format!("does not hold\n{probes}")),
+        Some(Tier::Full) => ok("sandbox", format!("full\n{probes}")),
+        _ => note(
+            "sandbox",
+            format!(
+                "REDUCED: this system gives us no namespaces, so candidates see file names and processes outside \
+                 (docs/security.md)\n{probes}"
+            ),
+        ),
+    }
 }
 
 fn proposer(config: &Config) -> Finding {

@@ -64,11 +64,8 @@ pub(crate) fn storage(error: DbError) -> Failure {
 /// Starts the evaluator process, which stands beside this program.
 pub(super) async fn evaluator(config: &Config) -> Result<Evaluator, Failure> {
     let failed = |message: String| Failure { code: ExitCode::Evaluator, message };
-    let own =
-        std::env::current_exe().map_err(|error| failed(format!("can't find my own program: {error}")))?;
-    let folder = own.parent().unwrap_or(Path::new("/"));
     let mut options = EvaluatorOptions::new(
-        folder,
+        &own_folder()?,
         config.problem.clone(),
         config.search_path.clone(),
         std::env::temp_dir(),
@@ -80,6 +77,20 @@ pub(super) async fn evaluator(config: &Config) -> Result<Evaluator, Failure> {
         options.builds = builds;
     }
     Evaluator::spawn(options).await.map_err(|error| failed(error.to_string()))
+}
+
+/// The program that starts everything in the sandbox.
+pub(super) fn launcher() -> Result<PathBuf, Failure> {
+    Ok(own_folder()?.join("evolve-launcher"))
+}
+
+/// Where this program lies, and its helpers with it.
+fn own_folder() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe().map_err(|error| Failure {
+        code: ExitCode::Evaluator,
+        message: format!("can't find my own program: {error}"),
+    })?;
+    Ok(own.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// Where `harness.json` is: as configured, else where `make mlx` puts it in the checkout that this program was built in.

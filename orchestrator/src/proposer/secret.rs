@@ -32,7 +32,11 @@ impl Secret {
 
     /// `text` without the secret, should a server have echoed it.
     pub fn redact(&self, text: &str) -> String {
-        if self.expose().len() < Self::SHORTEST { text.to_owned() } else { text.replace(self.expose(), "[key]") }
+        if self.expose().len() < Self::SHORTEST {
+            text.to_owned()
+        } else {
+            text.replace(self.expose(), "[key]")
+        }
     }
 
     /// The same for all texts of an answer.
