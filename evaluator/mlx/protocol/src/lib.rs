@@ -441,8 +441,8 @@ pub struct TrialGrade {
     /// Loss of the last step of the reference's own training with that seed.
     #[serde(deserialize_with = "null_as_nan")]
     pub train_loss: f64,
-    /// How far the adapters' changes are from the reference's: the largest ‖Δ − Δreference‖ / ‖Δreference‖ over all adapter arrays.
-    /// NaN where a value isn't finite.
+    /// How far the adapters' changes are from the reference's: ‖Δ − Δreference‖ / ‖Δreference‖ over all arrays together, or a quarter of
+    /// that of the single array where it is largest, whichever is more. NaN where a value isn't finite.
     #[serde(deserialize_with = "null_as_nan")]
     pub deviation: f64,
     /// What the deviation may be: from how far two straightforward executions are apart.
