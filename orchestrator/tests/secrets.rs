@@ -15,9 +15,6 @@ use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-/// Whether evaluated programs run in a sandbox: then they also find nothing in other processes, home folders and `/tmp`.
-const SANDBOX_READY: bool = false;
-
 // All hold the marker that the hostile program looks for.
 const FROM_VARIABLE: &str = "sk-proj-CANARY+4f1c/0a9d8e7b6c5f4e3d2c1b";
 const WRITTEN_OUT: &str = "sk-full-CANARY-77aa66bb55cc44dd33ee22ff";
@@ -42,8 +39,8 @@ fn project(base: &str, more: &str) -> Project {
     project.write("home/.aws/credentials", &format!("[default]\naws_access_key_id = {AWS}\n"));
     project.write("problem/dump.py", include_str!("data/dump.py"));
     let yaml = std::fs::read_to_string(project.path("problem/problem.yaml")).unwrap();
-    let (deep, home) = (u8::from(SANDBOX_READY), project.path("home"));
-    let command = json!(["python3", "dump.py", deep.to_string(), home, project.folder.path()]);
+    // 1: also in other processes, home folders and /tmp.
+    let command = json!(["python3", "dump.py", "1", project.path("home"), project.folder.path()]);
     project.write("problem/problem.yaml", &yaml.replace("[awk, -f, evaluate.awk]", &command.to_string()));
     project
 }
@@ -271,7 +268,7 @@ async fn an_evaluated_program_finds_no_secret_however_it_looks() {
     }
     for looked_at in of("looked_at") {
         let looked_at: Value = serde_json::from_str(&looked_at).unwrap();
-        assert!(looked_at["environment"] == 1 && looked_at["folder"].as_u64() >= Some(1), "{looked_at}");
+        assert!(looked_at["environment"] == 1 && looked_at["process"].as_u64() >= Some(1), "{looked_at}");
     }
     let limits = project.sql("select json_extract(metrics, '$.core_limit') as core from trial");
     assert!(limits.len() >= 3 && limits.iter().all(|row| row["core"].as_f64() == Some(0.0)), "{limits:?}");
