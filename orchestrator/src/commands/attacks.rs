@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use evaluator::order::Tier;
 use evaluator::suite::{self, Case, Finding};
 use evaluator::{Evaluator, Job, LoadedProblem};
 use futures::StreamExt as _;
@@ -48,7 +49,7 @@ pub(super) async fn attacks(config: &Path, arguments: &AttackArgs, json: bool) -
 async fn run(config: Config, arguments: &AttackArgs, decoys: &Path, json: bool) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let cases = selected(arguments)?;
-    let mut decoys = Decoys::set_up(decoys).await.map_err(|error| Failure {
+    let mut decoys = Decoys::set_up(decoys).map_err(|error| Failure {
         code: ExitCode::Internal,
         message: format!("the decoys can't be set up: {error}"),
     })?;
@@ -71,7 +72,7 @@ async fn run(config: Config, arguments: &AttackArgs, decoys: &Path, json: bool) 
     rows.sort_by(|a, b| (a.honest, &a.case).cmp(&(b.honest, &b.case)));
     let leftovers = decoys.at_the_end();
     let seconds = started.elapsed().as_secs_f64();
-    let report = show::Report { rows, leftovers, sandbox: tier.map(|tier| tier.as_str()), seconds };
+    let report = show::Report { rows, leftovers, sandbox: tier.map(Tier::as_str), seconds };
     report.print(json);
     Ok(if report.is_fine() { ExitCode::Success } else { ExitCode::Internal })
 }

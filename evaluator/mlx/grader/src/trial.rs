@@ -22,9 +22,13 @@ use crate::straightforward::{HALVES, UNPACKED};
 
 /// At least this deviation is allowed, and so many times the deviation between two ways of adding up. In half precision.
 pub const HALF: (f64, f64) = (0.02, 2.0);
-/// The same in single precision: at the flagship's settings honest kernels deviate by 0.00002 at most, and one that computes in
-/// bfloat16 inside by 0.003 to 0.005. What is left above the honest ones is for single signs that Adam turns round.
+/// The same in single precision, at ordinary learning rates: there honest kernels deviate by 0.0003 at most (by 0.00002 at the
+/// flagship's settings), and one that computes in bfloat16 inside by 0.003 to 0.005. What is left above the honest ones is for
+/// single signs that Adam turns round.
 pub const SINGLE_PRECISION: (f64, f64) = (0.002, 4.0);
+/// The learning rate up to which that holds. From there the least grows alike, up to that of half precision: at 0.001 honest
+/// kernels are 0.005 apart.
+const ORDINARY_RATE: f64 = 1e-4;
 /// At most this deviation is allowed, however chaotic the training is.
 pub const MOST: f64 = 0.3;
 
@@ -107,6 +111,8 @@ impl Judge {
         // A training that diverges has no tolerance: then the least remains.
         let is_single = self.trainer().slots().iter().all(|slot| slot.dtype == Dtype::Float32);
         let (least, factor) = if is_single { SINGLE_PRECISION } else { HALF };
+        let rate = f64::from(self.training.learning_rate) / ORDINARY_RATE;
+        let least = (least * rate).clamp(least, HALF.0);
         let tolerance = if rounding.is_nan() { least } else { (factor * rounding).clamp(least, MOST) };
         self.tolerances.insert(iterations, tolerance);
         Ok(tolerance)

@@ -137,7 +137,7 @@ struct Visits {
 
 impl Decoys {
     /// In the second process.
-    pub(super) async fn set_up(folder: &Path) -> io::Result<Self> {
+    pub(super) fn set_up(folder: &Path) -> io::Result<Self> {
         let plan = folder.join(PLAN);
         let tokens: Tokens = serde_json::from_slice(&fs::read(&plan)?)?;
         fs::remove_file(plan)?;
