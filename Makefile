@@ -76,6 +76,8 @@ parity: mlx ## compare the trainer with reference runs made by MLX-LM: make pari
 bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	@echo "== compiling and evaluating candidates"
 	@cargo bench --quiet -p evaluator --bench evaluation
+	@echo "== the sandbox: starting a command, and compiling in it"
+	@cargo bench --quiet -p evaluator --bench sandbox
 	@echo "== trainer against MLX-LM: same model, same batches, same MLX, in turn"
 	@test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
 	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
