@@ -16,13 +16,15 @@ def make(seed):
     """Batches of secret lengths. Some numbers are too close for floats, some batches repeat the ends of earlier ones."""
     source = random.Random(seed)
     batches = [[]]
-    for _ in range(12):
-        length = source.randrange(1, 160)
-        kind = source.randrange(4)
+    # Some of each kind, whatever the seed; in an order that nobody knows.
+    kinds = list(range(4)) * 3
+    source.shuffle(kinds)
+    for kind in kinds:
+        length = source.randrange(2, 160)
         if kind == 0:
             batch = [source.randrange(-5, 6) for _ in range(length)]
         elif kind == 1:
-            batch = [(1 << 60) + source.randrange(length) for _ in range(length)]
+            batch = [(1 << 60) + source.randrange(length + 1) for _ in range(length)]
         else:
             batch = [source.randrange(-10**9, 10**9) for _ in range(length)]
         batches.append(batch)

@@ -49,7 +49,10 @@ impl Material {
         let bias = case.bias.then(|| random.normals(&[case.output], 1.0));
         let layer = layer(case, &weight, bias.as_deref())?;
         drop(weight);
-        let (first, second) = (random.inputs(case, spread), random.inputs(case, spread));
+        // Activations of any size: a kernel that clamps or saturates is right for those around 1 only.
+        let magnitude = 2.0_f32.powf(random.source.random_range(-6.0..6.0));
+        let first = random.inputs(case, spread, magnitude);
+        let second = random.inputs(case, spread, 1.0);
         let cotangent = random.normals(&[case.batch, case.length, case.output], 1.0);
         let cotangent = host::to_bytes(&cotangent, case.dtype);
         Ok(Self { layer, first, second, cotangent, case: case.clone() })
@@ -213,9 +216,9 @@ impl Numbers {
         (radius * cosine) as f32
     }
 
-    /// x, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part as large as the weight's.
-    fn inputs(&mut self, case: &CheckCase, spread: f32) -> Inputs {
-        let x = self.normals(&[case.batch, case.length, case.input], 1.0);
+    /// x of that magnitude, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part as large as the weight's.
+    fn inputs(&mut self, case: &CheckCase, spread: f32, magnitude: f32) -> Inputs {
+        let x = self.normals(&[case.batch, case.length, case.input], magnitude);
         let lora_a: Vec<f32> =
             (0..case.input * case.rank).map(|_| self.source.random_range(-spread..spread)).collect();
         let factor = if case.scale == 0.0 { 1.0 } else { case.scale.abs() };

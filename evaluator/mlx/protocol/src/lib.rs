@@ -84,6 +84,9 @@ pub struct Challenge {
     pub case: CheckCase,
     /// Seed of its weights and inputs.
     pub seed: u64,
+    /// Calls with gradients between 1 and 2, on the second set, that nobody compares: whoever counts calls doesn't know
+    /// which one matters.
+    pub idle_calls: u32,
 }
 
 /// The arrays in the answer to a [`Challenge`], end to end, row-major and little-endian: result of call 1; result of call 2; gradients of

@@ -36,13 +36,15 @@ fn answer(build: BuildKernel, challenge: &Challenge) -> std::result::Result<Vec<
     };
     let candidate = build(&material.layer).map_err(|error| blame(&error))?;
     let inputs = material.arrays(&material.first);
-    let raw = calls(candidate.as_ref(), &material, &inputs).map_err(|error| blame(&error.what()))?;
+    let raw = calls(candidate.as_ref(), &material, &inputs, challenge.idle_calls)
+        .map_err(|error| blame(&error.what()))?;
     debug_assert_eq!(raw.len(), AnswerLayout::of(case).bytes());
     Ok(raw)
 }
 
-/// Forward on the first values; forward and gradients on the second, in the same memory; forward again.
-fn calls(kernel: &dyn Kernel, material: &Material, inputs: &[Array; 3]) -> Result<Vec<u8>> {
+/// Forward on the first values; forward and gradients on the second, in the same memory; forward again. `idle` calls lie
+/// between the first and the second.
+fn calls(kernel: &dyn Kernel, material: &Material, inputs: &[Array; 3], idle: u32) -> Result<Vec<u8>> {
     let output = material.layer.output;
     let cotangent = material.cotangent();
     let mut raw = Vec::with_capacity(AnswerLayout::of(material.case()).bytes());
@@ -51,6 +53,9 @@ fn calls(kernel: &dyn Kernel, material: &Material, inputs: &[Array; 3]) -> Resul
     raw.extend(host::bytes(&forward(kernel, inputs, output)?)?);
 
     change(inputs, &material.second)?;
+    for _ in 0..idle {
+        gradients(kernel, inputs, &cotangent)?;
+    }
     poison(material.case());
     let (result, gradients) = gradients(kernel, inputs, &cotangent)?;
     raw.extend(host::bytes(&result)?);
