@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use evaluator::{Evaluator, EvaluatorOptions, Event, Job, LoadedProblem};
+use evaluator::{Evaluator, EvaluatorOptions, Event, Job, LoadedProblem, Purpose};
 use search::Stage;
 
 const EVALUATIONS: u64 = 50;
@@ -51,7 +51,7 @@ async fn overhead(evaluations: u64) -> Result<()> {
     for id in 0..evaluations {
         let started = Instant::now();
         let report = evaluator
-            .evaluate(Job { id, program: program(id), kernel: String::new(), screen: false })
+            .evaluate(Job { id, program: program(id), kernel: String::new(), purpose: Purpose::Search })
             .await?;
         let command = report.trials.first().and_then(|trial| trial.wall_seconds).unwrap_or_default();
         times.push(started.elapsed().as_secs_f64() - command);
@@ -79,25 +79,25 @@ async fn kernel() -> Result<()> {
     options.sandbox = false;
     let bare = Evaluator::spawn(options).await?;
     // A new comment within the block is new code to the compiler's cache.
-    let job = |id: u64, screen: bool| {
+    let job = |id: u64, purpose: Purpose| {
         let start =
             initial.find("EVOLVE-BLOCK-START").and_then(|at| Some(at + initial[at..].find('\n')? + 1));
         let (head, tail) = initial.split_at(start.unwrap_or_default());
-        Job { id, program: format!("{head}// {id}\n{tail}"), kernel: format!("bench{id}"), screen }
+        Job { id, program: format!("{head}// {id}\n{tail}"), kernel: format!("bench{id}"), purpose }
     };
     let both = [&confined, &bare];
     let mut compiles = [Vec::new(), Vec::new()];
     for id in 0..COMPILES {
         for (evaluator, compiles) in both.into_iter().zip(&mut compiles) {
             let is_it = |event: &Event| matches!(event, Event::Entered { stage: Stage::Check });
-            compiles.push(until(evaluator, job(id, false), is_it).await?);
+            compiles.push(until(evaluator, job(id, Purpose::Search), is_it).await?);
         }
     }
     compare("compile a candidate", compiles, 1.5);
     let mut trials = [Vec::new(), Vec::new()];
     for id in COMPILES..COMPILES + TRIALS {
         for (evaluator, trials) in both.into_iter().zip(&mut trials) {
-            let report = evaluator.evaluate(job(id, true)).await?;
+            let report = evaluator.evaluate(job(id, Purpose::Screen)).await?;
             let trial = report.trials.first().and_then(|trial| trial.wall_seconds);
             trials.push(trial.with_context(|| report.outcome.to_string())?);
         }
@@ -106,7 +106,7 @@ async fn kernel() -> Result<()> {
     let mut firsts = Vec::new();
     for id in COMPILES + TRIALS..COMPILES + TRIALS + FIRST_TRIALS {
         let is_it = |event: &Event| matches!(event, Event::TrialEnded { .. });
-        firsts.push(until(&confined, job(id, false), is_it).await?);
+        firsts.push(until(&confined, job(id, Purpose::Search), is_it).await?);
     }
     print("candidate's source to first trial's result", &mut firsts, "ms");
     confined.shutdown().await;

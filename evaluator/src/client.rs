@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use self::process::Process;
 use self::supervisor::{Command, Supervisor, Ticket};
+use crate::history::History;
 use crate::job::Job;
 use crate::problem::LoadedProblem;
 use crate::report::{EvaluationReport, MeasuredBy};
@@ -42,6 +43,8 @@ pub struct EvaluatorOptions {
     pub builds: usize,
     /// Whether whatever a candidate can influence runs in the sandbox. Only a user's `--no-sandbox` turns it off.
     pub sandbox: bool,
+    /// The run's past; empty for a new run.
+    pub history: History,
     /// How often one job may be sent, the first time included, before a dying evaluator becomes an error.
     pub tries: u32,
 }
@@ -100,6 +103,7 @@ impl EvaluatorOptions {
             scratch,
             builds,
             sandbox: true,
+            history: History::default(),
             tries: 3,
         }
     }

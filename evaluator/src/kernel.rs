@@ -6,6 +6,7 @@
 mod canary;
 mod check;
 mod judge;
+mod standing;
 mod trials;
 
 use std::collections::BTreeMap;
@@ -13,18 +14,17 @@ use std::sync::Arc;
 
 use search::{Language, Measured, Outcome, Score, Stage, Verdict};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use trial_protocol::{CheckCase, PrepareRequest, Prepared, Training};
 
 use crate::challenge;
 use crate::compile::{Build, Compiled, Compiler};
 use crate::confine::Confine;
 use crate::device::Device;
-use crate::footprint::{self, Footprint};
 use crate::gate::Gate;
 use crate::grader::{Grader, GraderOptions};
 use crate::harness;
-use crate::job::Job;
+use crate::job::{Job, Purpose};
 use crate::launch::Launcher;
 use crate::log::Log;
 use crate::problem::{KernelProblem, Metric};
@@ -39,6 +39,7 @@ use crate::trial::{Arm, Exit, TrialRecord};
 use crate::verdict;
 use crate::wire::{Event, Hello};
 
+use self::standing::Standing;
 use self::trials::Ending;
 
 /// The name under which the initial program runs as the baseline.
@@ -61,8 +62,8 @@ pub(crate) struct KernelEvaluator {
     announced: Vec<CheckCase>,
     device: Device,
     baseline: Arc<Compiled>,
-    /// The baseline's memory in one trial, which screenings compare with.
-    footprint: OnceCell<Option<Footprint>>,
+    /// Where the run stands.
+    standing: Mutex<Standing>,
     pub(crate) measured_by: MeasuredBy,
 }
 
@@ -102,7 +103,7 @@ impl KernelEvaluator {
                 artifact.content
             ))
         })?;
-        let protocol = protocol::for_problem(&problem, false);
+        let protocol = protocol::for_problem(&problem);
         let measured_by = MeasuredBy {
             evaluator: env!("CARGO_PKG_VERSION").to_owned(),
             harness: Some(harness.description.harness.clone()),
@@ -143,7 +144,7 @@ impl KernelEvaluator {
         let announced = [problem.checks.cases.as_slice(), &prepared.cases].concat();
         let evaluator = Self {
             device: Device::new(hello.builds, hello.device_lock.clone()),
-            footprint: OnceCell::new(),
+            standing: Mutex::new(Standing::new(&problem, hello.history.clone())?),
             _texts: folder,
             problem,
             initial,
@@ -167,10 +168,21 @@ impl KernelEvaluator {
         let secret = Secret::draw()?;
         let candidate = self.compile(job, log).await?;
         self.examine(job, &candidate, &secret, log).await?;
-        if job.screen {
-            return self.screen(&candidate, &secret, log).await;
+        match job.purpose {
+            Purpose::Search => self.measure(job, &candidate, &secret, log).await,
+            Purpose::Screen => {
+                let failure = self.run_screening(&candidate, &secret, log).await?;
+                failure.map_or_else(|| passed("screened: passes every fence; nothing was compared", log), Ok)
+            }
+            Purpose::Compare { opponent } => {
+                let ending = self.run_comparison(opponent, &candidate, &secret, log).await?;
+                Self::outcome(ending, &log.trials, Arm::Candidate)
+            }
+            Purpose::Calibrate { trials } => {
+                let failure = self.run_calibration(trials, &candidate, &secret, log).await?;
+                failure.map_or_else(|| passed("calibrated: measured against nothing", log), Ok)
+            }
         }
-        self.measure(job, &candidate, &secret, log).await
     }
 
     async fn compile(&self, job: &Job, log: &mut Log) -> Result<Arc<Compiled>, Stop> {
@@ -198,54 +210,30 @@ impl KernelEvaluator {
         self.canary(job, &mut rng, log).await
     }
 
-    /// Runs whatever trials the protocol asks for, then judges.
+    /// Runs whatever trials the run's protocol asks for, then judges.
     async fn measure(
         &self,
         job: &Job,
-        candidate: &Compiled,
+        candidate: &Arc<Compiled>,
         secret: &Secret,
         log: &mut Log,
     ) -> Result<Outcome, Stop> {
+        let ending = self.run_protocol(job, candidate, secret, log).await?;
         let is_baseline = job.program == self.initial;
-        let mut protocol = protocol::for_problem(&self.problem, is_baseline);
-        let judgement = match self.run_trials(protocol.as_mut(), candidate, secret, log).await? {
-            Ending::Judged(judgement) => judgement,
-            Ending::Aborted { arm: Arm::Candidate, failure } => return Ok(failure),
-            Ending::Aborted { arm: Arm::Baseline, failure } => return Err(unmeasurable(&failure)),
+        let ran_candidate = log.trials.iter().any(|trial| trial.arm == Arm::Candidate);
+        let arm = match (is_baseline && !ran_candidate, log.trials.first()) {
+            (true, Some(first)) => first.arm,
+            _ => Arm::Candidate,
         };
-        self.look_for_hidden_memory(&footprints(&log.trials, Arm::Baseline), log)?;
-        let arm = if is_baseline { Arm::Baseline } else { Arm::Candidate };
-        let metrics = means(&log.trials, arm);
-        Ok(verdict::outcome(judgement, &self.problem.objectives, metrics, is_baseline))
+        Self::outcome(ending, &log.trials, arm)
     }
 
-    /// A single trial, which tells whether the candidate is honest, not whether it is good.
-    async fn screen(&self, candidate: &Compiled, secret: &Secret, log: &mut Log) -> Result<Outcome, Stop> {
-        let baseline = self.footprint.get_or_try_init(|| self.weigh_baseline()).await?;
-        if let Some(failure) = self.run_screening(candidate, secret, log).await? {
-            return Ok(failure);
-        }
-        self.look_for_hidden_memory(baseline.as_slice(), log)?;
-        let score = Score::new(1.0).map_err(|error| Stop::Broken(error.to_string()))?;
-        Ok(Outcome::Measured(Measured {
-            score,
-            verdict: Verdict::Inconclusive,
-            metrics: means(&log.trials, Arm::Candidate),
-            effects: Vec::new(),
-            reason: "screened: passes every fence; nothing was compared with the baseline's speed".to_owned(),
-        }))
-    }
-
-    /// Compares every candidate's trial with the baseline's. A GPU with memory of its own keeps it out of the operating
-    /// system's sight.
-    fn look_for_hidden_memory(&self, baseline: &[Footprint], log: &Log) -> Result<(), Outcome> {
-        if self.runner.harness.description.backend == "cuda" {
-            return Ok(());
-        }
-        let candidate = footprints(&log.trials, Arm::Candidate);
-        match candidate.iter().find_map(|trial| footprint::hidden(baseline, trial)) {
-            Some(reason) => Err(Outcome::Rejected { reason }),
-            None => Ok(()),
+    /// What the trials came to. `arm` is whose means are the program's metrics.
+    fn outcome(ending: Ending, trials: &[TrialRecord], arm: Arm) -> Result<Outcome, Stop> {
+        match ending {
+            Ending::Judged(judgement) => Ok(verdict::outcome(*judgement, means(trials, arm))),
+            Ending::Aborted { arm: Arm::Candidate, failure } => Ok(failure),
+            Ending::Aborted { failure, .. } => Err(unmeasurable(&failure)),
         }
     }
 
@@ -259,7 +247,7 @@ impl KernelEvaluator {
                 let _building = self.device.build().await?;
                 let training = Training { iterations: 1, ..self.training.clone() };
                 let (seed, warm_up_seed) = (fresh_seed(&mut rng), fresh_seed(&mut rng));
-                self.train(&self.baseline, training, seed, warm_up_seed).await?.result.err()
+                self.train(Some(&self.baseline), training, seed, warm_up_seed).await?.result.err()
             }
             _ => {
                 let challenges = challenge::draw_one(&self.announced, &mut rng);
@@ -306,14 +294,16 @@ fn unmeasurable(failure: &Outcome) -> Stop {
     ))
 }
 
-/// Memory from both sides, of an arm's successful trials where both are known.
-fn footprints(trials: &[TrialRecord], arm: Arm) -> Vec<Footprint> {
-    let trials = trials.iter().filter(|trial| trial.arm == arm && trial.exit == Exit::Ok);
-    let footprint = |trial: &TrialRecord| {
-        let outside = trial.metrics.get(trials::OUTSIDE_PEAK).copied()?;
-        Some(Footprint { allocator: trial.peak_memory_bytes? as f64, outside })
-    };
-    trials.filter_map(footprint).collect()
+/// A program that passed without being compared with anything.
+fn passed(reason: &str, log: &Log) -> Result<Outcome, Stop> {
+    let score = Score::new(1.0).map_err(|error| Stop::Broken(error.to_string()))?;
+    Ok(Outcome::Measured(Measured {
+        score,
+        verdict: Verdict::Inconclusive,
+        metrics: means(&log.trials, Arm::Candidate),
+        effects: Vec::new(),
+        reason: reason.to_owned(),
+    }))
 }
 
 /// One number of a record, where it has it.

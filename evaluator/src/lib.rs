@@ -10,6 +10,7 @@
 //! judges the bytes that the runner returns. Nothing in here knows a language model, a prompt or a database, and no child
 //! inherits the caller's environment.
 
+pub mod ambient;
 pub mod block;
 mod challenge;
 pub mod client;
@@ -24,6 +25,7 @@ mod frames;
 pub mod gate;
 mod grader;
 pub mod harness;
+pub mod history;
 pub mod job;
 mod kernel;
 mod launch;
@@ -45,7 +47,7 @@ pub mod verdict;
 pub mod wire;
 
 pub use client::{Evaluator, EvaluatorError, EvaluatorOptions};
-pub use job::Job;
+pub use job::{Job, Opponent, Purpose};
 pub use problem::{LoadedProblem, Problem};
 pub use report::{Artifact, EvaluationReport, MeasuredBy};
 pub use serve::serve;

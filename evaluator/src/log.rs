@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::protocol::Decision;
 use crate::report::Artifact;
 use crate::trial::TrialRecord;
 use crate::wire::{Event, Progress, Reply};
@@ -15,11 +16,13 @@ pub(crate) struct Log {
     replies: UnboundedSender<Reply>,
     pub(crate) trials: Vec<TrialRecord>,
     pub(crate) artifacts: Vec<Artifact>,
+    /// The protocol's, once it has one.
+    pub(crate) decision: Option<Decision>,
 }
 
 impl Log {
     pub(crate) fn new(id: u64, replies: UnboundedSender<Reply>) -> Self {
-        Self { id, replies, trials: Vec::new(), artifacts: Vec::new() }
+        Self { id, replies, trials: Vec::new(), artifacts: Vec::new(), decision: None }
     }
 
     pub(crate) fn event(&self, event: Event) {

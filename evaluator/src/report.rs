@@ -4,6 +4,7 @@ use search::Outcome;
 use serde::{Deserialize, Serialize};
 
 use crate::order::Tier;
+use crate::protocol::Decision;
 use crate::trial::TrialRecord;
 
 /// Everything that one evaluation left behind.
@@ -13,6 +14,8 @@ pub struct EvaluationReport {
     pub outcome: Outcome,
     /// Every trial in the order it ran, failed ones too.
     pub trials: Vec<TrialRecord>,
+    /// What the protocol made of the trials; absent if it wasn't asked, or if a trial turned out to be forged.
+    pub decision: Option<Decision>,
     /// Text for the next prompt: compiler errors, failed comparisons, the end of standard error.
     pub artifacts: Vec<Artifact>,
     /// Who measured it, and how.

@@ -141,6 +141,7 @@ async fn run(evaluator: Arc<Either>, job: Job, replies: UnboundedSender<Reply>) 
     let report = Box::new(EvaluationReport {
         outcome,
         trials: log.trials,
+        decision: log.decision,
         artifacts: log.artifacts,
         measured_by: evaluator.measured_by().clone(),
         started_at,

@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ambient::Ambient;
+use crate::protocol::Plan;
+
 /// Whose code a trial ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,8 +80,18 @@ impl fmt::Display for Exit {
 pub struct TrialRecord {
     /// Position within the evaluation, from 0.
     pub index: u32,
-    /// The protocol's name for this part, e.g. `fixed`, `command`.
+    /// What for: a stage of the protocol, or `command`.
     pub stage: String,
+    /// Its number in the run, if the run's protocol asked for it and was told how it ended.
+    pub number: Option<u64>,
+    /// Which pair of the evaluation it belongs to, from 0.
+    pub pair: Option<u32>,
+    /// In a pair: whether the reference ran first.
+    pub reference_first: Option<bool>,
+    /// Numbers of the reference trials that it was to be compared with.
+    pub references: Vec<u64>,
+    /// The machine just before.
+    pub ambient: Ambient,
     /// Whose code ran.
     pub arm: Arm,
     /// Adapter initialisation and data order; 0 where a command decides for itself.
@@ -113,11 +126,26 @@ pub struct TrialRecord {
 }
 
 impl TrialRecord {
+    /// A trial that a protocol asks for and that has not run yet.
+    pub(crate) fn planned(index: u32, plan: &Plan, started_at: i64) -> Self {
+        Self {
+            pair: plan.pair,
+            reference_first: plan.reference_first,
+            references: plan.references.clone(),
+            ..Self::begin(index, plan.stage.as_str(), plan.arm, plan.seed, started_at)
+        }
+    }
+
     /// A trial that has not run yet: everything measured is absent.
     pub fn begin(index: u32, stage: &str, arm: Arm, seed: u64, started_at: i64) -> Self {
         Self {
             index,
             stage: stage.to_owned(),
+            number: None,
+            pair: None,
+            reference_first: None,
+            references: Vec::new(),
+            ambient: Ambient::read(),
             arm,
             seed,
             started_at,

@@ -7,6 +7,7 @@ use search::Stage;
 use serde::{Deserialize, Serialize};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use crate::history::History;
 use crate::job::Job;
 use crate::problem::LoadedProblem;
 use crate::report::{EvaluationReport, MeasuredBy};
@@ -57,6 +58,8 @@ pub struct Hello {
     pub builds: usize,
     /// Whether commands run in the sandbox.
     pub sandbox: bool,
+    /// The run's past; empty for a new run.
+    pub history: History,
 }
 
 /// From the evaluator.

@@ -9,8 +9,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use evaluator::trial::Exit;
-use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Event, Job};
+use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Event, Job, Purpose};
 use search::{Outcome, Stage};
+#[cfg(target_os = "linux")]
+use support::evaluator_processes;
 use support::{command_problem, count_processes, eventually_async, kill_9, options, script, unique_sleep};
 use tempfile::TempDir;
 
@@ -34,7 +36,7 @@ async fn unconfined(settings: &str) -> (TempDir, Evaluator) {
 }
 
 fn job(id: u64, lines: &str) -> Job {
-    Job { id, program: script(lines), kernel: format!("hash{id}"), screen: false }
+    Job { id, program: script(lines), kernel: format!("hash{id}"), purpose: Purpose::Search }
 }
 
 async fn report(settings: &str, lines: &str) -> EvaluationReport {
@@ -137,7 +139,7 @@ async fn the_gate_comes_first() {
     let (_folder, evaluator) = evaluator(SETTINGS).await;
     let program = format!("rm -rf x\n{}", script("echo '{\"score\": 1}'"));
     let report =
-        evaluator.evaluate(Job { id: 1, program, kernel: String::new(), screen: false }).await.unwrap();
+        evaluator.evaluate(Job { id: 1, program, kernel: String::new(), purpose: Purpose::Search }).await.unwrap();
     assert_eq!(report.outcome.kind(), "gate");
     let long = "#".repeat(3_000);
     assert_eq!(evaluator.evaluate(job(2, &long)).await.unwrap().outcome.kind(), "gate");
@@ -220,19 +222,6 @@ async fn shutdown_kills_everything_and_leaves_no_files() {
 fn leftovers(scratch: &Path) -> Vec<String> {
     let names = fs::read_dir(scratch).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with("evolve-evaluator-")).collect()
-}
-
-/// Evaluator processes that are children of this test process, whose scratch folder is within `folder`.
-#[cfg(target_os = "linux")]
-fn evaluator_processes(folder: &Path) -> Vec<u32> {
-    let children = evaluator::descendants::children(rustix::process::getpid());
-    let pids = children.into_iter().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
-    let is_ours = |pid: &u32| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let mut targets = files.filter_map(|entry| fs::read_link(entry.path()).ok());
-        targets.any(|target| target.starts_with(folder))
-    };
-    pids.filter(is_ours).collect()
 }
 
 #[cfg(target_os = "linux")]

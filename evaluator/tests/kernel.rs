@@ -8,68 +8,15 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use evaluator::trial::{Arm, Exit};
-use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Event, Job, LoadedProblem};
+use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Event, Job, LoadedProblem, Purpose};
 use search::{Outcome, Stage, Verdict};
 use serde_json::json;
 use support::options;
+use support::stand_ins::{FIXED as PROBLEM, job, program, start};
 use tempfile::TempDir;
-
-const PROBLEM: &str = "
-kind: kernel
-name: test
-initial_program: initial.rs
-objectives:
-  - {metric: tokens_per_second, weight: 0.6}
-  - {metric: peak_memory_bytes, weight: 0.4}
-model: {folder: model}
-training:
-  {num_layers: 2, rank: 4, scale: 10.0, learning_rate: 0.001, optimizer: adam, batch_size: 1, sequence_length: 8,
-   iterations: 2, warmup_iterations: 1, validation_batches: 1, data: data.jsonl}
-limits: {compile_seconds: 2, check_seconds: 2, trial_seconds: 2}
-";
-
-fn program(orders: &str) -> String {
-    format!("// EVOLVE-BLOCK-START\n{orders}\n// EVOLVE-BLOCK-END\npub fn build() {{}}\n")
-}
-
-fn job(orders: &str) -> Job {
-    Job { id: 1, program: program(orders), kernel: "hash of it".to_owned(), screen: false }
-}
-
-fn executable(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
-    let path = folder.join(name);
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
-async fn start(folder: &Path, problem: &str, initial: &str) -> Result<Evaluator, EvaluatorError> {
-    fs::write(folder.join("initial.rs"), initial).unwrap();
-    fs::write(folder.join("problem.yaml"), problem).unwrap();
-    if !folder.join("data.jsonl").exists() {
-        fs::write(folder.join("data.jsonl"), json!({"text": "held out"}).to_string()).unwrap();
-    }
-    let harness = json!({
-        "runner": executable(folder, "runner", include_str!("data/fake_runner.py")),
-        "grader": executable(folder, "grader", include_str!("data/fake_grader.py")),
-        "kernel_api": executable(folder, "libkernel_api.so", ""),
-        "dependencies": [folder],
-        "libraries": [folder],
-        "rustc": executable(folder, "rustc", include_str!("data/fake_rustc.sh")),
-        "rustc_version": "rustc 1.95.0",
-        "reference": folder.join("reference.md"),
-        "description": {"harness": "0.1", "mlx": "0.32", "backend": "cpu", "device": "a processor"},
-    });
-    fs::write(folder.join("harness.json"), harness.to_string()).unwrap();
-    let mut options = options(folder, LoadedProblem::load(folder).unwrap());
-    options.harness = Some(folder.join("harness.json"));
-    options.sandbox = false;
-    Evaluator::spawn(options).await
-}
 
 /// With orders for the stand-in of the grader.
 async fn start_graded_by(
@@ -110,10 +57,10 @@ async fn a_faster_leaner_kernel_is_improved_by_the_evaluators_own_clock() {
     assert!(speed.candidate < 1000.0 / 0.025, "the runner's clock was believed");
     assert!((measured.effects[1].change - 0.5).abs() < 1e-12);
 
-    let plan_seeds: Vec<f64> = report.trials.iter().map(|trial| trial.metrics["plan_seed"]).collect();
-    assert_eq!(plan_seeds, [42.0, 43.0, 44.0, 45.0, 46.0, 100.0, 101.0, 102.0, 103.0, 104.0]);
-    let seeds: BTreeSet<u64> = report.trials.iter().map(|trial| trial.seed).collect();
-    assert!(seeds.len() == 10 && seeds.iter().all(|seed| *seed < 1 << 53 && *seed > 1_000), "{seeds:?}");
+    let seeds: Vec<u64> = report.trials.iter().map(|trial| trial.seed).collect();
+    assert_eq!(seeds, [42, 43, 44, 45, 46, 100, 101, 102, 103, 104]);
+    let numbers: Vec<Option<u64>> = report.trials.iter().map(|trial| trial.number).collect();
+    assert_eq!(numbers, (0..10).map(Some).collect::<Vec<_>>());
     for (index, trial) in report.trials.iter().enumerate() {
         let (arm, kernel) =
             if index < 5 { (Arm::Baseline, "baseline") } else { (Arm::Candidate, "hash of it") };
@@ -212,13 +159,9 @@ async fn a_later_failure_does_not_touch_the_other_trials() {
     let folder = tempfile::tempdir().unwrap();
     let report = report(&format!("// crash-fourth: {}", folder.path().join("count").display())).await;
     assert_eq!(report.outcome.measured().unwrap().effects[0].n, (5, 4), "{}", report.outcome);
-    let failed: Vec<f64> = report
-        .trials
-        .iter()
-        .filter(|trial| trial.exit != Exit::Ok)
-        .map(|trial| trial.metrics["plan_seed"])
-        .collect();
-    assert_eq!(failed, [103.0]);
+    let failed: Vec<u64> =
+        report.trials.iter().filter(|trial| trial.exit != Exit::Ok).map(|trial| trial.seed).collect();
+    assert_eq!(failed, [103]);
 }
 
 #[tokio::test]
@@ -342,7 +285,7 @@ async fn two_evaluations_of_one_program_train_with_other_seeds() {
 #[tokio::test]
 async fn screening_is_one_trial_with_all_fences() {
     let (_folder, evaluator) = evaluator().await;
-    let screen = |orders: &str| evaluator.evaluate(Job { screen: true, ..job(orders) });
+    let screen = |orders: &str| evaluator.evaluate(Job { purpose: Purpose::Screen, ..job(orders) });
     let report = screen("// seconds: 0.02").await.unwrap();
     let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
     assert!((measured.score.get() - 1.0).abs() < f64::EPSILON && measured.reason.starts_with("screened: "));

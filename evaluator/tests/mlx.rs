@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use evaluator::order::Tier;
-use evaluator::{EvaluationReport, Evaluator, Job, LoadedProblem};
+use evaluator::{EvaluationReport, Evaluator, Job, LoadedProblem, Purpose};
 use search::{Outcome, Stage, Verdict};
 use support::options;
 use tempfile::TempDir;
@@ -63,13 +63,13 @@ async fn evaluator() -> Option<(TempDir, Evaluator)> {
 }
 
 async fn report(evaluator: &Evaluator, program: String) -> EvaluationReport {
-    let job = Job { id: 1, program, kernel: "0123abcd".to_owned(), screen: false };
+    let job = Job { id: 1, program, kernel: "0123abcd".to_owned(), purpose: Purpose::Search };
     evaluator.evaluate(job).await.unwrap()
 }
 
 /// The outcome of a single trial with all fences.
 async fn screened(evaluator: &Evaluator, program: String) -> Outcome {
-    let job = Job { id: 1, program, kernel: "0123abcd".to_owned(), screen: true };
+    let job = Job { id: 1, program, kernel: "0123abcd".to_owned(), purpose: Purpose::Screen };
     evaluator.evaluate(job).await.unwrap().outcome
 }
 

@@ -10,7 +10,7 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job};
+use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job, Purpose};
 use search::{CodeHash, Outcome, Program, ProgramId, Search, Stage, token_hash};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -234,7 +234,7 @@ impl Loop {
         }
         let evaluator = self.run.evaluator.clone();
         let kernel = self.hash(&program.source).to_string();
-        let job = Job { id: number, program: program.source.clone(), kernel, screen: false };
+        let job = Job { id: number, program: program.source.clone(), kernel, purpose: Purpose::Search };
         self.tasks.spawn(async move {
             let report = evaluator.evaluate(job).await;
             Done::Evaluated(number, origin, program, Box::new(report))

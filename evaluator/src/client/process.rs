@@ -44,6 +44,7 @@ impl Process {
             device_lock: options.device_lock.clone(),
             builds: options.builds,
             sandbox: options.sandbox,
+            history: options.history.clone(),
         }));
         let answer = match process.send(&hello).await {
             Ok(()) => process.receive().await,

@@ -133,6 +133,10 @@ impl Supervisor {
     fn finish(&mut self, id: u64, result: Result<EvaluationReport, EvaluatorError>) {
         // A cancelled job's report may still have been under way.
         if let Some(job) = self.jobs.remove(&id) {
+            if let Ok(report) = &result {
+                // A process that takes this one's place has to know.
+                self.options.history.add(&job.job, &self.options.problem.initial, report);
+            }
             let _ = job.reply.send(result);
         }
     }

@@ -88,7 +88,7 @@ impl KernelEvaluator {
         }
         let seed = fresh_seed(rng);
         let training = Training { iterations: ITERATIONS, warmup_iterations: 0, ..self.training.clone() };
-        let answer = self.train(sabotaged, training, seed, fresh_seed(rng)).await?;
+        let answer = self.train(Some(sabotaged), training, seed, fresh_seed(rng)).await?;
         let trained = match answer.result {
             Ok(trained) => trained,
             Err(fault) => return Ok(Err(fault)),

@@ -1,17 +1,21 @@
 //! Runs the trials a protocol asks for, and has each one judged before it counts.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use search::{Outcome, Stage};
 use trial_protocol::{Training, TrialGrade, TrialRequest};
 
 use super::judge::{self, Evidence};
-use super::{KernelEvaluator, footprints, unmeasurable};
-use crate::compile::Compiled;
+use super::standing::{Drawn, Standing};
+use super::{KernelEvaluator, unmeasurable};
+use crate::compile::{Build, Compiled};
 use crate::device::Series;
-use crate::footprint::Footprint;
+use crate::footprint::{self, Footprint};
+use crate::job::{Job, Opponent};
 use crate::log::{Log, now};
-use crate::protocol::{Decision, Judgement, Plan, Protocol, Sample, Step};
+use crate::protocol::{
+    self, Candidate, Chance as _, Decision, Final, Judgement, Plan, Protocol, Sample, Step, TrialResult,
+};
 use crate::runner::{Answer, Fault, Trained};
 use crate::secret::{Secret, fresh_seed};
 use crate::stop::Stop;
@@ -21,12 +25,10 @@ use crate::wire::Event;
 /// Names of metrics of a trial that are looked at again.
 pub(super) const OUTSIDE_PEAK: &str = "outside_peak_bytes";
 pub(super) const DEVIATION: &str = "deviation";
-/// The stage of a trial that no protocol asked for.
-const SCREENING: &str = "screening";
 
 /// A decision, with the failure that led to it.
 pub(super) enum Ending {
-    Judged(Judgement),
+    Judged(Box<Judgement>),
     Aborted { arm: Arm, failure: Outcome },
 }
 
@@ -39,84 +41,245 @@ struct Attempt {
 /// One trial to run.
 #[derive(Clone, Copy)]
 struct Trial<'a> {
-    stage: &'a str,
-    plan: Plan,
-    kernel: &'a Compiled,
-    /// What the plan's seed becomes.
-    seed: u64,
+    plan: &'a Plan,
+    /// None is MLX-LM's own layer.
+    kernel: Option<&'a Compiled>,
+}
+
+/// Who runs in which arm. All arms without a kernel of their own are the baseline's.
+struct Arms<'a> {
+    candidate: &'a Compiled,
+    reference: Arc<Compiled>,
+    /// Whether the reference is a program of the search, and not the baseline.
+    is_promoted: bool,
 }
 
 impl KernelEvaluator {
-    /// Trial after trial until the protocol has decided. The device is ours for that long; builds of others, and the judge,
-    /// run between the trials.
-    pub(super) async fn run_trials(
+    /// Trial after trial until the run's protocol has decided on a candidate. The device is ours for that long; builds of
+    /// others, and the judge, run between the trials.
+    pub(super) async fn run_protocol(
         &self,
-        protocol: &mut dyn Protocol,
-        candidate: &Compiled,
+        job: &Job,
+        candidate: &Arc<Compiled>,
         secret: &Secret,
         log: &mut Log,
     ) -> Result<Ending, Stop> {
         let series = self.device.series().await;
+        let mut standing = self.standing.lock().await;
         log.event(Event::Entered { stage: Stage::Trial });
-        let mut failures = BTreeMap::new();
-        loop {
-            let plan = match protocol.next() {
-                Step::Run(plan) => plan,
-                Step::Done(Decision::Judged(judgement)) => return Ok(Ending::Judged(judgement)),
-                Step::Done(Decision::Aborted { arm }) => {
-                    let unknown = || Outcome::Rejected { reason: format!("too few {arm} trials succeeded") };
-                    let failure = failures.remove(arm.as_str()).unwrap_or_else(unknown);
-                    return Ok(Ending::Aborted { arm, failure });
-                }
-            };
-            let kernel = match plan.arm {
-                Arm::Baseline => &self.baseline,
-                Arm::Candidate => candidate,
-            };
-            let trial = Trial { stage: protocol.name(), plan, kernel, seed: secret.seed(plan.seed) };
-            let result = self.run_trial(&series, trial, log).await?;
-            protocol.tell(result.as_ref().ok().copied());
-            match result {
-                Ok(_) => {}
-                // A crash in one trial of many may be chance. This is none.
-                Err(failure) if failure.is_foul() => {
-                    let failure = self.trial_failure(failure).await?;
-                    return Ok(Ending::Aborted { arm: plan.arm, failure });
-                }
-                Err(failure) => {
-                    failures.insert(plan.arm.as_str(), self.trial_failure(failure).await?);
-                }
-            }
-        }
+        let is_baseline = job.program == self.initial;
+        let arms = self.arms(&mut standing, candidate).await?;
+        standing.begin(&self.problem, Candidate { program: job.kernel.clone(), is_baseline })?;
+        let ending = self.run_trials(&series, &mut standing, None, &arms, secret, log).await?;
+        standing.keep(job, is_baseline, candidate, &log.trials, log.decision.as_ref());
+        Ok(ending)
     }
 
-    /// The only trial of a screening: none if it went well.
-    pub(super) async fn run_screening(
+    /// Fresh pairs of a champion and an opponent, which the run's protocol doesn't hear of.
+    pub(super) async fn run_comparison(
         &self,
+        opponent: Opponent,
+        champion: &Compiled,
+        secret: &Secret,
+        log: &mut Log,
+    ) -> Result<Ending, Stop> {
+        let series = self.device.series().await;
+        let mut standing = self.standing.lock().await;
+        log.event(Event::Entered { stage: Stage::Trial });
+        let arms =
+            Arms { candidate: champion, reference: Arc::clone(&self.baseline), is_promoted: false };
+        let mut pairs = Final::new(
+            opponent.arm(),
+            self.problem.objectives.clone(),
+            self.problem.constraints.loss,
+        );
+        self.run_trials(&series, &mut standing, Some(&mut pairs), &arms, secret, log).await
+    }
+
+    /// The same program again and again.
+    pub(super) async fn run_calibration(
+        &self,
+        trials: u32,
         candidate: &Compiled,
         secret: &Secret,
         log: &mut Log,
     ) -> Result<Option<Outcome>, Stop> {
         let series = self.device.series().await;
         log.event(Event::Entered { stage: Stage::Trial });
-        let plan = Plan { arm: Arm::Candidate, seed: 0, index: 0, of: 1 };
-        let trial = Trial { stage: SCREENING, plan, kernel: candidate, seed: secret.seed(plan.seed) };
-        match self.run_trial(&series, trial, log).await? {
-            Ok(_) => Ok(None),
+        let mut chance = Drawn(secret.generator());
+        for index in 0..trials {
+            let plan = unpaired(protocol::Stage::Calibration, Arm::Candidate, chance.seed(), index, trials);
+            let trial = Trial { plan: &plan, kernel: Some(candidate) };
+            if let Err(failure) = self.run_trial(&series, trial, None, log).await? {
+                return self.trial_failure(failure).await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the reference's trials run, built if need be.
+    async fn arms<'a>(&self, standing: &mut Standing, candidate: &'a Compiled) -> Result<Arms<'a>, Stop> {
+        let reference = match standing.incumbent()? {
+            None => return Ok(Arms { candidate, reference: Arc::clone(&self.baseline), is_promoted: false }),
+            Some(Ok(built)) => built,
+            Some(Err(incumbent)) => {
+                let _building = self.device.build().await?;
+                let built =
+                    self.compiler.compile(&incumbent.program, &incumbent.kernel, Build::Faithful).await?;
+                let built = built.map_err(|(outcome, _)| {
+                    Stop::Broken(format!("the run's best program doesn't compile any more: {outcome}"))
+                })?;
+                standing.set_built(incumbent.kernel, Arc::clone(&built));
+                built
+            }
+        };
+        Ok(Arms { candidate, reference, is_promoted: true })
+    }
+
+    /// Runs what `other` asks for, or else the run's own protocol, whose trials are numbered.
+    async fn run_trials(
+        &self,
+        series: &Series<'_>,
+        standing: &mut Standing,
+        mut other: Option<&mut dyn Protocol>,
+        arms: &Arms<'_>,
+        secret: &Secret,
+        log: &mut Log,
+    ) -> Result<Ending, Stop> {
+        let mut chance = Drawn(secret.generator());
+        let mut failures: Vec<(Arm, Outcome)> = Vec::new();
+        loop {
+            let step = match &mut other {
+                Some(protocol) => protocol.next(&mut chance),
+                None => standing.protocol.next(&mut chance),
+            };
+            let plan = match step {
+                Step::Run(plan) => plan,
+                Step::Done(decision) => {
+                    log.decision = Some(decision.clone());
+                    return Ok(match decision {
+                        Decision::Judged(judgement) => Ending::Judged(judgement),
+                        Decision::Aborted { arm, .. } => {
+                            let failure = failures.into_iter().rev().find(|(failed, _)| *failed == arm);
+                            let unknown =
+                                || Outcome::Rejected { reason: format!("too few {arm} trials succeeded") };
+                            Ending::Aborted { arm, failure: failure.map_or_else(unknown, |pair| pair.1) }
+                        }
+                    });
+                }
+            };
+            let kernel = match plan.arm {
+                Arm::Baseline => Some(self.baseline.as_ref()),
+                Arm::Candidate => Some(arms.candidate),
+                Arm::Reference => Some(arms.reference.as_ref()),
+                Arm::MlxLm => None,
+            };
+            let number = match &other {
+                Some(_) => None,
+                None => Some(standing.number()),
+            };
+            let trial = Trial { plan: &plan, kernel };
+            let mut result = self.run_trial(series, trial, number, log).await?;
+            if result.is_ok() {
+                match self.look_for_hidden_memory(series, standing, arms, plan.arm, log).await? {
+                    None => {}
+                    Some(reason) => result = Err(self.forged(reason, log)),
+                }
+            }
+            let failure = match result {
+                Ok(sample) => {
+                    tell(&mut other, standing, number, TrialResult::Ok(sample));
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            // A crash in one trial of many may be chance. This is none.
+            if plan.arm == Arm::Candidate && failure.is_foul() {
+                let failure = self.trial_failure(failure).await?;
+                return Ok(Ending::Aborted { arm: plan.arm, failure });
+            }
+            tell(&mut other, standing, number, TrialResult::Failed);
+            failures.push((plan.arm, self.trial_failure(failure).await?));
+        }
+    }
+
+    /// Compares the latest trial, if it is a candidate's, with the baseline's, and remembers the baseline's. A GPU with memory of
+    /// its own keeps it out of the operating system's sight.
+    async fn look_for_hidden_memory(
+        &self,
+        series: &Series<'_>,
+        standing: &mut Standing,
+        arms: &Arms<'_>,
+        arm: Arm,
+        log: &Log,
+    ) -> Result<Option<String>, Stop> {
+        if self.runner.harness.description.backend == "cuda" {
+            return Ok(None);
+        }
+        let Some(footprint) = log.trials.last().and_then(weighed) else { return Ok(None) };
+        match arm {
+            Arm::Baseline => standing.remember(footprint),
+            Arm::Reference if !arms.is_promoted => standing.remember(footprint),
+            Arm::Candidate => {
+                if standing.footprints.is_empty()
+                    && let Some(baseline) = self.weigh_baseline(series).await?
+                {
+                    standing.remember(baseline);
+                }
+                return Ok(footprint::hidden(&standing.footprints, &footprint));
+            }
+            Arm::Reference | Arm::MlxLm => {}
+        }
+        Ok(None)
+    }
+
+    /// Marks the latest trial as one whose numbers don't count.
+    fn forged(&self, reason: String, log: &mut Log) -> TrialFailure {
+        if let Some(record) = log.trials.last_mut() {
+            (record.exit, record.message) = (Exit::Invalid, Some(reason.clone()));
+        }
+        TrialFailure::Invalid(reason)
+    }
+
+    /// The only trial of a screening: none if it went well.
+    pub(super) async fn run_screening(
+        &self,
+        candidate: &Arc<Compiled>,
+        secret: &Secret,
+        log: &mut Log,
+    ) -> Result<Option<Outcome>, Stop> {
+        let series = self.device.series().await;
+        let mut standing = self.standing.lock().await;
+        log.event(Event::Entered { stage: Stage::Trial });
+        let seed = fresh_seed(&mut secret.generator());
+        let plan = unpaired(protocol::Stage::Screen, Arm::Candidate, seed, 0, 1);
+        let trial = Trial { plan: &plan, kernel: Some(candidate) };
+        let arms = Arms { candidate, reference: Arc::clone(&self.baseline), is_promoted: false };
+        match self.run_trial(&series, trial, None, log).await? {
+            Ok(_) => {
+                let hidden =
+                    self.look_for_hidden_memory(&series, &mut standing, &arms, Arm::Candidate, log).await?;
+                match hidden {
+                    None => Ok(None),
+                    Some(reason) => {
+                        let failure = self.forged(reason, log);
+                        self.trial_failure(failure).await.map(Some)
+                    }
+                }
+            }
             Err(failure) => self.trial_failure(failure).await.map(Some),
         }
     }
 
     /// The baseline's memory in one trial that belongs to no evaluation.
-    pub(super) async fn weigh_baseline(&self) -> Result<Option<Footprint>, Stop> {
-        let series = self.device.series().await;
-        let plan = Plan { arm: Arm::Baseline, seed: 0, index: 0, of: 1 };
-        let seed = Secret::draw()?.seed(plan.seed);
-        let trial = Trial { stage: SCREENING, plan, kernel: &self.baseline, seed };
+    async fn weigh_baseline(&self, series: &Series<'_>) -> Result<Option<Footprint>, Stop> {
+        let seed = fresh_seed(&mut Secret::draw()?.generator());
+        let plan = unpaired(protocol::Stage::Calibration, Arm::Baseline, seed, 0, 1);
+        let trial = Trial { plan: &plan, kernel: Some(&self.baseline) };
         let (replies, _nobody) = tokio::sync::mpsc::unbounded_channel();
         let mut log = Log::new(0, replies);
-        match self.run_trial(&series, trial, &mut log).await? {
-            Ok(_) => Ok(footprints(&log.trials, Arm::Baseline).pop()),
+        match self.run_trial(series, trial, None, &mut log).await? {
+            Ok(_) => Ok(log.trials.last().and_then(weighed)),
             Err(failure) => Err(unmeasurable(&self.trial_failure(failure).await?)),
         }
     }
@@ -126,9 +289,10 @@ impl KernelEvaluator {
         &self,
         series: &Series<'_>,
         trial: Trial<'_>,
+        number: Option<u64>,
         log: &mut Log,
     ) -> Result<Result<Sample, TrialFailure>, Stop> {
-        let Plan { arm, index, of, .. } = trial.plan;
+        let Plan { arm, index, of, .. } = *trial.plan;
         let measuring = series.measure().await?;
         log.event(Event::TrialStarted { arm, number: index + 1, of });
         let mut attempt = self.attempt(trial, log).await?;
@@ -138,6 +302,7 @@ impl KernelEvaluator {
             attempt = self.attempt(trial, log).await?;
         }
         drop(measuring);
+        attempt.record.number = number;
         // Judging computes as much as a trial does, so it waits like a build.
         let _building = self.device.build().await?;
         self.settle(trial, attempt, log).await
@@ -145,11 +310,10 @@ impl KernelEvaluator {
 
     /// One process.
     async fn attempt(&self, trial: Trial<'_>, log: &Log) -> Result<Attempt, Stop> {
-        let Trial { stage, plan, kernel, seed } = trial;
-        let mut record = TrialRecord::begin(log.trials.len() as u32, stage, plan.arm, seed, now());
-        record.metrics.insert("plan_seed".to_owned(), plan.seed as f64);
+        let Trial { plan, kernel } = trial;
+        let mut record = TrialRecord::planned(log.trials.len() as u32, plan, now());
         let warm_up_seed = fresh_seed(&mut Secret::draw()?.generator());
-        let answer = self.train(kernel, self.training.clone(), seed, warm_up_seed).await?;
+        let answer = self.train(kernel, self.training.clone(), plan.seed, warm_up_seed).await?;
         record.ended_at = now();
         record.process_peak_bytes = Some(answer.peak_bytes);
         Ok(Attempt { record, answer })
@@ -158,13 +322,13 @@ impl KernelEvaluator {
     /// Fine-tunes once.
     pub(super) async fn train(
         &self,
-        kernel: &Compiled,
+        kernel: Option<&Compiled>,
         training: Training,
         seed: u64,
         warm_up_seed: u64,
     ) -> Result<Answer, Stop> {
         let request = TrialRequest {
-            plugin: Some(kernel.plugin.clone()),
+            plugin: kernel.map(|kernel| kernel.plugin.clone()),
             model: self.prepared.model.clone(),
             training,
             warm_up_seed,
@@ -185,10 +349,10 @@ impl KernelEvaluator {
         let result = match answer.result {
             Ok(trained) => {
                 let iterations = self.training.iterations;
-                let grade = self.grader.trial(trial.seed, iterations, &trained.adapters).await?;
+                let grade = self.grader.trial(trial.plan.seed, iterations, &trained.adapters).await?;
                 fill(&mut record, &trained, &grade);
                 let evidence = Evidence {
-                    kernel: &trial.kernel.plugin.kernel,
+                    kernel: trial.kernel.map(|kernel| kernel.plugin.kernel.as_str()),
                     report: &trained.report,
                     grade: &grade,
                     seconds: trained.seconds,
@@ -221,6 +385,30 @@ impl KernelEvaluator {
             TrialFailure::Invalid(reason) => Ok(Outcome::Rejected { reason }),
         }
     }
+}
+
+/// A trial outside of pairs.
+fn unpaired(stage: protocol::Stage, arm: Arm, seed: u64, index: u32, of: u32) -> Plan {
+    Plan { stage, arm, seed, pair: None, reference_first: None, index, of, references: Vec::new() }
+}
+
+/// Tells whoever asked for it how a trial ended.
+fn tell(
+    other: &mut Option<&mut dyn Protocol>,
+    standing: &mut Standing,
+    number: Option<u64>,
+    result: TrialResult,
+) {
+    match (other, number) {
+        (Some(protocol), _) => protocol.tell(0, result),
+        (None, number) => standing.protocol.tell(number.unwrap_or_default(), result),
+    }
+}
+
+/// A trial's memory from both sides, where both are known.
+fn weighed(trial: &TrialRecord) -> Option<Footprint> {
+    let outside = trial.metrics.get(OUTSIDE_PEAK).copied()?;
+    Some(Footprint { allocator: trial.peak_memory_bytes? as f64, outside })
 }
 
 /// Why a trial doesn't count.

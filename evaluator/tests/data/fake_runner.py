@@ -141,7 +141,7 @@ def trial(training):
     best = orders.get("claims") == "best"
     time.sleep(0.02)
     write({
-        "reply": "trial", "kernel": orders.get("name", request["plugin"]["kernel"]),
+        "reply": "trial", "kernel": orders.get("name", plugin["kernel"]),
         "kernel_layers": int(orders.get("layers", 4)), "kernel_calls": 40, "quantized_layers": 9,
         "seconds": 1e-9 if best else 0.05, "losses": [6.0, 0.0 if best else 5.5],
         "peak_memory_bytes": int(orders.get("memory", 1000)), "active_memory_bytes": 500,
@@ -153,7 +153,9 @@ def trial(training):
 
 request = read()
 kind = request["request"]
-orders = dict(re.findall(r"^// ([a-z-]+): (.*)$", open(request["plugin"]["path"]).read(), re.M))
+# Without a plugin it is MLX-LM's own layer.
+plugin = request.get("plugin") or {"kernel": "mlx-lm", "path": os.devnull}
+orders = dict(re.findall(r"^// ([a-z-]+): (.*)$", open(plugin["path"]).read(), re.M))
 sabotaged, ghost = "sabotaged" in orders, orders.get("ghost")
 if sabotaged or orders.get("only", kind) != kind:
     orders = {}

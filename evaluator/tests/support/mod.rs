@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses another part")]
 
+pub(crate) mod stand_ins;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -70,4 +72,17 @@ pub(crate) fn options(folder: &Path, problem: evaluator::LoadedProblem) -> evalu
     let binaries = Path::new(env!("CARGO_BIN_EXE_evolve-evaluator")).parent().unwrap();
     let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
     evaluator::EvaluatorOptions::new(binaries, problem, path, scratch)
+}
+
+/// Evaluator processes that are children of this test process, whose scratch folder is within `folder`.
+#[cfg(target_os = "linux")]
+pub(crate) fn evaluator_processes(folder: &Path) -> Vec<u32> {
+    let children = evaluator::descendants::children(rustix::process::getpid());
+    let pids = children.into_iter().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    let is_ours = |pid: &u32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut targets = files.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets.any(|target| target.starts_with(folder))
+    };
+    pids.filter(is_ours).collect()
 }

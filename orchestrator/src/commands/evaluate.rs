@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use evaluator::{Evaluator, Job};
+use evaluator::{Evaluator, Job, Purpose};
 use search::token_hash;
 
 use super::text::printable;
@@ -26,7 +26,7 @@ pub(super) async fn evaluate(
     let evaluator = open::evaluator(&config).await?;
     let watcher = watch(&evaluator);
     let kernel = token_hash(&source, config.problem.problem.language()).to_string();
-    let result = evaluator.evaluate(Job { id: 0, program: source, kernel, screen: false }).await;
+    let result = evaluator.evaluate(Job { id: 0, program: source, kernel, purpose: Purpose::Search }).await;
     watcher.abort();
     evaluator.shutdown().await;
     let evaluation =

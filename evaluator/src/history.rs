@@ -1,0 +1,90 @@
+//! What the evaluations of a run's past mean for the next one: everything that its protocol was told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Job, Purpose};
+use crate::protocol::{Candidate, Decision, PastEvaluation, PastTrial, Sample, Stage, TrialResult};
+use crate::report::EvaluationReport;
+use crate::trial::{Exit, TrialRecord};
+
+/// A run's past, as the evaluator process needs it to go on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// In the order of measuring.
+    pub evaluations: Vec<PastEvaluation>,
+    /// The program of the latest claim.
+    pub incumbent: Option<Incumbent>,
+    /// The first trial number that was never used.
+    pub next_trial: u64,
+}
+
+/// A program that was claimed to be better, which reference trials run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Incumbent {
+    /// The whole source text.
+    pub program: String,
+    /// Its code hash.
+    pub kernel: String,
+}
+
+impl History {
+    /// Takes in what has just been evaluated. Nothing, if the protocol wasn't asked.
+    pub(crate) fn add(&mut self, job: &Job, initial: &str, report: &EvaluationReport) {
+        if job.purpose != Purpose::Search {
+            return;
+        }
+        let candidate = Candidate { program: job.kernel.clone(), is_baseline: job.program == initial };
+        let Some(evaluation) = past(candidate, &report.trials, report.decision.as_ref()) else { return };
+        if evaluation.claimed {
+            self.incumbent = Some(Incumbent { program: job.program.clone(), kernel: job.kernel.clone() });
+        }
+        let last = evaluation.trials.iter().map(|trial| trial.id).max().unwrap_or_default();
+        self.next_trial = self.next_trial.max(last + 1);
+        self.evaluations.push(evaluation);
+        // Two that ended nearly together may be reported the other way round.
+        self.evaluations.sort_by_key(|evaluation| evaluation.trials.first().map(|trial| trial.id));
+    }
+}
+
+/// One evaluation as a protocol remembers it; none if no trial of it was the protocol's.
+pub(crate) fn past(
+    candidate: Candidate,
+    trials: &[TrialRecord],
+    decision: Option<&Decision>,
+) -> Option<PastEvaluation> {
+    let trials: Vec<PastTrial> = trials.iter().filter_map(past_trial).collect();
+    let claimed = matches!(decision, Some(Decision::Judged(judgement)) if judgement.claim.is_some());
+    (!trials.is_empty()).then_some(PastEvaluation { candidate, trials, decided: decision.is_some(), claimed })
+}
+
+fn past_trial(record: &TrialRecord) -> Option<PastTrial> {
+    let sample = || {
+        Some(Sample {
+            tokens_per_second: record.tokens_per_second?,
+            peak_memory_bytes: record.peak_memory_bytes? as f64,
+            validation_loss: record.validation_loss?,
+        })
+    };
+    Some(PastTrial {
+        id: record.number?,
+        stage: Stage::parse(&record.stage)?,
+        arm: record.arm,
+        seed: record.seed,
+        reference_first: record.reference_first,
+        result: told(record.exit, sample()),
+    })
+}
+
+/// What a protocol was told of a trial that ended so.
+pub fn told(exit: Exit, sample: Option<Sample>) -> Option<TrialResult> {
+    match exit {
+        Exit::Ok => Some(sample.map_or(TrialResult::Failed, TrialResult::Ok)),
+        // It was forged: the evaluation ended with it.
+        Exit::Invalid => None,
+        Exit::Failed | Exit::Crashed | Exit::Timeout | Exit::OutOfMemory | Exit::Killed => {
+            Some(TrialResult::Failed)
+        }
+    }
+}
