@@ -28,7 +28,7 @@ use crate::job::Job;
 use crate::launch::Launcher;
 use crate::log::Log;
 use crate::problem::{KernelProblem, Metric};
-use crate::protocol;
+use crate::protocol::{self, Candidate};
 use crate::report::MeasuredBy;
 use crate::runner::{Fault, Runner};
 use crate::scratch::{Scratch, write_shared};
@@ -102,7 +102,7 @@ impl KernelEvaluator {
                 artifact.content
             ))
         })?;
-        let protocol = protocol::for_problem(&problem, false);
+        let protocol = protocol::for_problem(&problem);
         let measured_by = MeasuredBy {
             evaluator: env!("CARGO_PKG_VERSION").to_owned(),
             harness: Some(harness.description.harness.clone()),
@@ -207,16 +207,16 @@ impl KernelEvaluator {
         log: &mut Log,
     ) -> Result<Outcome, Stop> {
         let is_baseline = job.program == self.initial;
-        let mut protocol = protocol::for_problem(&self.problem, is_baseline);
+        let mut protocol = protocol::for_problem(&self.problem);
+        protocol.begin(Candidate { program: job.kernel.clone(), is_baseline });
         let judgement = match self.run_trials(protocol.as_mut(), candidate, secret, log).await? {
             Ending::Judged(judgement) => judgement,
             Ending::Aborted { arm: Arm::Candidate, failure } => return Ok(failure),
-            Ending::Aborted { arm: Arm::Baseline, failure } => return Err(unmeasurable(&failure)),
+            Ending::Aborted { failure, .. } => return Err(unmeasurable(&failure)),
         };
-        self.look_for_hidden_memory(&footprints(&log.trials, Arm::Baseline), log)?;
-        let arm = if is_baseline { Arm::Baseline } else { Arm::Candidate };
-        let metrics = means(&log.trials, arm);
-        Ok(verdict::outcome(judgement, &self.problem.objectives, metrics, is_baseline))
+        self.look_for_hidden_memory(&footprints(&log.trials, |arm| arm != Arm::Candidate), log)?;
+        let metrics = means(&log.trials, |arm| is_baseline || arm == Arm::Candidate);
+        Ok(verdict::outcome(*judgement, metrics))
     }
 
     /// A single trial, which tells whether the candidate is honest, not whether it is good.
@@ -230,7 +230,7 @@ impl KernelEvaluator {
         Ok(Outcome::Measured(Measured {
             score,
             verdict: Verdict::Inconclusive,
-            metrics: means(&log.trials, Arm::Candidate),
+            metrics: means(&log.trials, |arm| arm == Arm::Candidate),
             effects: Vec::new(),
             reason: "screened: passes every fence; nothing was compared with the baseline's speed".to_owned(),
         }))
@@ -242,7 +242,7 @@ impl KernelEvaluator {
         if self.runner.harness.description.backend == "cuda" {
             return Ok(());
         }
-        let candidate = footprints(&log.trials, Arm::Candidate);
+        let candidate = footprints(&log.trials, |arm| arm == Arm::Candidate);
         match candidate.iter().find_map(|trial| footprint::hidden(baseline, trial)) {
             Some(reason) => Err(Outcome::Rejected { reason }),
             None => Ok(()),
@@ -307,8 +307,8 @@ fn unmeasurable(failure: &Outcome) -> Stop {
 }
 
 /// Memory from both sides, of an arm's successful trials where both are known.
-fn footprints(trials: &[TrialRecord], arm: Arm) -> Vec<Footprint> {
-    let trials = trials.iter().filter(|trial| trial.arm == arm && trial.exit == Exit::Ok);
+fn footprints(trials: &[TrialRecord], arm: fn(Arm) -> bool) -> Vec<Footprint> {
+    let trials = trials.iter().filter(|trial| arm(trial.arm) && trial.exit == Exit::Ok);
     let footprint = |trial: &TrialRecord| {
         let outside = trial.metrics.get(trials::OUTSIDE_PEAK).copied()?;
         Some(Footprint { allocator: trial.peak_memory_bytes? as f64, outside })
@@ -320,8 +320,8 @@ fn footprints(trials: &[TrialRecord], arm: Arm) -> Vec<Footprint> {
 type Column = fn(&TrialRecord) -> Option<f64>;
 
 /// Means over an arm's successful trials.
-fn means(trials: &[TrialRecord], arm: Arm) -> BTreeMap<String, f64> {
-    let trials: Vec<_> = trials.iter().filter(|trial| trial.arm == arm && trial.exit == Exit::Ok).collect();
+fn means(trials: &[TrialRecord], arm: impl Fn(Arm) -> bool) -> BTreeMap<String, f64> {
+    let trials: Vec<_> = trials.iter().filter(|trial| arm(trial.arm) && trial.exit == Exit::Ok).collect();
     let columns: [(&str, Column); 8] = [
         (Metric::TokensPerSecond.as_str(), |trial| trial.tokens_per_second),
         (Metric::PeakMemoryBytes.as_str(), |trial| trial.peak_memory_bytes.map(|bytes| bytes as f64)),

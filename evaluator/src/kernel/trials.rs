@@ -11,7 +11,7 @@ use crate::compile::Compiled;
 use crate::device::Series;
 use crate::footprint::Footprint;
 use crate::log::{Log, now};
-use crate::protocol::{Decision, Judgement, Plan, Protocol, Sample, Step};
+use crate::protocol::{self, Chance, Decision, Judgement, Plan, Protocol, Sample, Step, TrialResult};
 use crate::runner::{Answer, Fault, Trained};
 use crate::secret::{Secret, fresh_seed};
 use crate::stop::Stop;
@@ -21,12 +21,9 @@ use crate::wire::Event;
 /// Names of metrics of a trial that are looked at again.
 pub(super) const OUTSIDE_PEAK: &str = "outside_peak_bytes";
 pub(super) const DEVIATION: &str = "deviation";
-/// The stage of a trial that no protocol asked for.
-const SCREENING: &str = "screening";
-
 /// A decision, with the failure that led to it.
 pub(super) enum Ending {
-    Judged(Judgement),
+    Judged(Box<Judgement>),
     Aborted { arm: Arm, failure: Outcome },
 }
 
@@ -37,9 +34,8 @@ struct Attempt {
 }
 
 /// One trial to run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Trial<'a> {
-    stage: &'a str,
     plan: Plan,
     kernel: &'a Compiled,
     /// What the plan's seed becomes.
@@ -59,32 +55,36 @@ impl KernelEvaluator {
         let series = self.device.series().await;
         log.event(Event::Entered { stage: Stage::Trial });
         let mut failures = BTreeMap::new();
+        let mut chance = Drawn(Secret::draw()?.generator());
         loop {
-            let plan = match protocol.next() {
+            let plan = match protocol.next(&mut chance) {
                 Step::Run(plan) => plan,
                 Step::Done(Decision::Judged(judgement)) => return Ok(Ending::Judged(judgement)),
-                Step::Done(Decision::Aborted { arm }) => {
+                Step::Done(Decision::Aborted { arm, .. }) => {
                     let unknown = || Outcome::Rejected { reason: format!("too few {arm} trials succeeded") };
                     let failure = failures.remove(arm.as_str()).unwrap_or_else(unknown);
                     return Ok(Ending::Aborted { arm, failure });
                 }
             };
             let kernel = match plan.arm {
-                Arm::Baseline => &self.baseline,
                 Arm::Candidate => candidate,
+                Arm::Baseline | Arm::Reference | Arm::MlxLm => &self.baseline,
             };
-            let trial = Trial { stage: protocol.name(), plan, kernel, seed: secret.seed(plan.seed) };
+            let arm = plan.arm;
+            let number = u64::from(plan.index);
+            let trial = Trial { seed: secret.seed(plan.seed), plan, kernel };
             let result = self.run_trial(&series, trial, log).await?;
-            protocol.tell(result.as_ref().ok().copied());
+            protocol
+                .tell(number, result.as_ref().map_or(TrialResult::Failed, |sample| TrialResult::Ok(*sample)));
             match result {
                 Ok(_) => {}
                 // A crash in one trial of many may be chance. This is none.
                 Err(failure) if failure.is_foul() => {
                     let failure = self.trial_failure(failure).await?;
-                    return Ok(Ending::Aborted { arm: plan.arm, failure });
+                    return Ok(Ending::Aborted { arm, failure });
                 }
                 Err(failure) => {
-                    failures.insert(plan.arm.as_str(), self.trial_failure(failure).await?);
+                    failures.insert(arm.as_str(), self.trial_failure(failure).await?);
                 }
             }
         }
@@ -99,8 +99,8 @@ impl KernelEvaluator {
     ) -> Result<Option<Outcome>, Stop> {
         let series = self.device.series().await;
         log.event(Event::Entered { stage: Stage::Trial });
-        let plan = Plan { arm: Arm::Candidate, seed: 0, index: 0, of: 1 };
-        let trial = Trial { stage: SCREENING, plan, kernel: candidate, seed: secret.seed(plan.seed) };
+        let plan = single(Arm::Candidate);
+        let trial = Trial { seed: secret.seed(plan.seed), plan, kernel: candidate };
         match self.run_trial(&series, trial, log).await? {
             Ok(_) => Ok(None),
             Err(failure) => self.trial_failure(failure).await.map(Some),
@@ -110,13 +110,13 @@ impl KernelEvaluator {
     /// The baseline's memory in one trial that belongs to no evaluation.
     pub(super) async fn weigh_baseline(&self) -> Result<Option<Footprint>, Stop> {
         let series = self.device.series().await;
-        let plan = Plan { arm: Arm::Baseline, seed: 0, index: 0, of: 1 };
+        let plan = single(Arm::Baseline);
         let seed = Secret::draw()?.seed(plan.seed);
-        let trial = Trial { stage: SCREENING, plan, kernel: &self.baseline, seed };
+        let trial = Trial { plan, kernel: &self.baseline, seed };
         let (replies, _nobody) = tokio::sync::mpsc::unbounded_channel();
         let mut log = Log::new(0, replies);
         match self.run_trial(&series, trial, &mut log).await? {
-            Ok(_) => Ok(footprints(&log.trials, Arm::Baseline).pop()),
+            Ok(_) => Ok(footprints(&log.trials, |arm| arm == Arm::Baseline).pop()),
             Err(failure) => Err(unmeasurable(&self.trial_failure(failure).await?)),
         }
     }
@@ -131,11 +131,11 @@ impl KernelEvaluator {
         let Plan { arm, index, of, .. } = trial.plan;
         let measuring = series.measure().await?;
         log.event(Event::TrialStarted { arm, number: index + 1, of });
-        let mut attempt = self.attempt(trial, log).await?;
+        let mut attempt = self.attempt(trial.clone(), log).await?;
         if matches!(attempt.answer.result, Err(Fault::Killed)) {
             // Somebody killed it from outside, which says nothing about the kernel.
-            self.settle(trial, attempt, log).await?.ok();
-            attempt = self.attempt(trial, log).await?;
+            self.settle(trial.clone(), attempt, log).await?.ok();
+            attempt = self.attempt(trial.clone(), log).await?;
         }
         drop(measuring);
         // Judging computes as much as a trial does, so it waits like a build.
@@ -145,8 +145,9 @@ impl KernelEvaluator {
 
     /// One process.
     async fn attempt(&self, trial: Trial<'_>, log: &Log) -> Result<Attempt, Stop> {
-        let Trial { stage, plan, kernel, seed } = trial;
-        let mut record = TrialRecord::begin(log.trials.len() as u32, stage, plan.arm, seed, now());
+        let Trial { plan, kernel, seed } = trial;
+        let mut record =
+            TrialRecord::begin(log.trials.len() as u32, plan.stage.as_str(), plan.arm, seed, now());
         record.metrics.insert("plan_seed".to_owned(), plan.seed as f64);
         let warm_up_seed = fresh_seed(&mut Secret::draw()?.generator());
         let answer = self.train(kernel, self.training.clone(), seed, warm_up_seed).await?;
@@ -220,6 +221,33 @@ impl KernelEvaluator {
             TrialFailure::Fault(fault) => self.blame(fault, Stage::Trial).await,
             TrialFailure::Invalid(reason) => Ok(Outcome::Rejected { reason }),
         }
+    }
+}
+
+/// The only trial of a screening for honesty, which no protocol asked for.
+fn single(arm: Arm) -> Plan {
+    Plan {
+        stage: protocol::Stage::Screen,
+        arm,
+        seed: 0,
+        pair: None,
+        reference_first: None,
+        index: 0,
+        of: 1,
+        references: Vec::new(),
+    }
+}
+
+/// Draws for a protocol.
+struct Drawn(rand_chacha::ChaCha20Rng);
+
+impl Chance for Drawn {
+    fn seed(&mut self) -> u64 {
+        fresh_seed(&mut self.0)
+    }
+
+    fn coin(&mut self) -> bool {
+        fresh_seed(&mut self.0) % 2 == 0
     }
 }
 
