@@ -21,29 +21,24 @@ pub struct Ambient {
 impl Ambient {
     /// Looks around; takes a few milliseconds.
     pub fn read() -> Self {
-        Self {
-            load: load(),
-            temperature: temperature(),
-            frequency: frequency(),
-            on_battery: on_battery(),
-        }
+        Self { load: load(), temperature: temperature(), frequency: frequency(), on_battery: on_battery() }
     }
 }
 
 fn load() -> Option<f64> {
     let processors = std::thread::available_parallelism().ok()?.get();
-    Some(System::load_average().one / processors as f64).filter(|load| load.is_finite())
+    Some(System::load_average().ok()?.one / processors as f64).filter(|load| load.is_finite())
 }
 
 fn temperature() -> Option<f64> {
-    let components = Components::new_with_refreshed_list();
+    let components = Components::new_with_refreshed_list().ok()?;
     let temperatures = components.iter().filter_map(sysinfo::Component::temperature);
     temperatures.map(f64::from).filter(|celsius| celsius.is_finite()).reduce(f64::max)
 }
 
 fn frequency() -> Option<f64> {
     let only = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing().with_frequency());
-    let system = System::new_with_specifics(only);
+    let system = System::new_with_specifics(only).ok()?;
     let clocks: Vec<f64> = system.cpus().iter().map(|cpu| cpu.frequency() as f64).collect();
     crate::statistics::mean(&clocks).filter(|mean| *mean > 0.0)
 }

@@ -11,7 +11,10 @@ use trial_protocol::{CheckCase, Model, Training};
 use crate::block::{self, BlockError};
 
 mod defaults;
+mod settings;
 mod validate;
+
+pub use settings::{FixedSettings, ProtocolSettings, RaceSettings, Seed7Settings};
 
 /// A problem of either kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -215,34 +218,6 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Length of a program's source, in bytes.
     pub program_bytes: usize,
-}
-
-/// How to decide whether a candidate is better.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProtocolSettings {
-    /// A fixed number of trials an arm, all baseline trials first, then Welch's t-test.
-    Fixed(FixedSettings),
-}
-
-impl Default for ProtocolSettings {
-    fn default() -> Self {
-        Self::Fixed(FixedSettings::default())
-    }
-}
-
-/// The seed document's protocol.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FixedSettings {
-    /// Trials in each arm, at least 2.
-    pub trials: u32,
-    /// Level of the two-sided test.
-    pub alpha: f64,
-    /// Trial i of the baseline has this seed plus i.
-    pub baseline_seed: u64,
-    /// Trial i of the candidate has this seed plus i.
-    pub candidate_seed: u64,
 }
 
 /// A problem read from its file: paths absolute, initial program read.

@@ -128,15 +128,15 @@ impl Runner {
     ) -> Result<(Session, Result<(), Break>), Stop> {
         let request =
             Request::Check(CheckRequest { plugin: kernel.plugin.clone(), lock: self.confine.sandbox });
-        let mut session = self.start(kernel, Vec::new(), seconds, JUDGING_SECONDS)?;
+        let mut session = self.start(Some(kernel), Vec::new(), seconds, JUDGING_SECONDS)?;
         let ready = session.begin(&request).await;
         Ok((session, ready))
     }
 
-    /// One trial in a process of its own. `adapter_bytes` is how long its answer has to be.
+    /// One trial in a process of its own; without a kernel it is MLX-LM's own layer. `adapter_bytes` is how long its answer has to be.
     pub(crate) async fn trial(
         &self,
-        kernel: &Compiled,
+        kernel: Option<&Compiled>,
         request: TrialRequest,
         seed: u64,
         adapter_bytes: u64,
@@ -159,7 +159,7 @@ impl Runner {
 
     fn start(
         &self,
-        kernel: &Compiled,
+        kernel: Option<&Compiled>,
         read: Vec<PathBuf>,
         seconds: f64,
         spare_seconds: f64,
@@ -177,13 +177,14 @@ impl Runner {
     fn order(
         &self,
         folder: &Path,
-        kernel: &Compiled,
+        kernel: Option<&Compiled>,
         mut read: Vec<PathBuf>,
         deadline_seconds: f64,
     ) -> Result<Order, Stop> {
         let harness = &self.harness;
         read.extend(harness.libraries.iter().cloned());
-        read.extend([harness.runner.clone(), kernel.folder().to_owned()]);
+        read.push(harness.runner.clone());
+        read.extend(kernel.map(|kernel| kernel.folder().to_owned()));
         Ok(Order {
             program: harness.runner.clone(),
             arguments: Vec::new(),

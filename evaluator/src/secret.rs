@@ -9,9 +9,6 @@ use crate::stop::Stop;
 /// Seeds stay below this, so that whoever stores them as a float or a signed integer loses nothing.
 const SEEDS: u64 = 1 << 53;
 
-/// The stream of everything that has no number of its own; no plan has such a seed.
-const OTHERS: u64 = u64::MAX;
-
 /// One evaluation's secret. It never leaves this process.
 pub(crate) struct Secret {
     key: [u8; 32],
@@ -26,22 +23,9 @@ impl Secret {
         Ok(Self { key })
     }
 
-    /// The seed that a trial really gets, instead of the plan's: the same for the same plan's seed, so that arms can share
-    /// seeds, and another one in every evaluation.
-    pub(crate) fn seed(&self, plan_seed: u64) -> u64 {
-        fresh_seed(&mut self.stream(plan_seed))
-    }
-
-    /// A source of whatever else has to be unknown.
+    /// A source of whatever has to be unknown.
     pub(crate) fn generator(&self) -> ChaCha20Rng {
-        self.stream(OTHERS)
-    }
-
-    /// `ChaCha20` keyed with the secret: streams tell nothing of one another.
-    fn stream(&self, number: u64) -> ChaCha20Rng {
-        let mut rng = ChaCha20Rng::from_seed(self.key);
-        rng.set_stream(number);
-        rng
+        ChaCha20Rng::from_seed(self.key)
     }
 }
 
@@ -55,11 +39,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arms_with_one_plan_seed_share_a_real_one_that_another_evaluation_does_not() {
-        let (one, other) = (Secret::draw().unwrap(), Secret::draw().unwrap());
-        assert_eq!(one.seed(42), one.seed(42));
-        assert_ne!(one.seed(42), one.seed(43));
-        assert_ne!(one.seed(42), other.seed(42));
-        assert!((0..1_000).all(|plan| one.seed(plan) < 1 << 53));
+    fn two_evaluations_draw_other_seeds_and_none_is_too_large_for_a_float() {
+        let drawn = || {
+            let mut generator = Secret::draw().unwrap().generator();
+            (0..1_000).map(|_| fresh_seed(&mut generator)).collect::<Vec<_>>()
+        };
+        let (one, other) = (drawn(), drawn());
+        assert!(one.iter().all(|seed| *seed < 1 << 53 && !other.contains(seed)));
     }
 }

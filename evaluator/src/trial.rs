@@ -16,6 +16,10 @@ pub enum Arm {
     Baseline,
     /// The program under evaluation.
     Candidate,
+    /// The best confirmed program so far; the initial program until there is one.
+    Reference,
+    /// The layer of MLX-LM itself.
+    MlxLm,
 }
 
 impl Arm {
@@ -24,6 +28,8 @@ impl Arm {
         match self {
             Self::Baseline => "baseline",
             Self::Candidate => "candidate",
+            Self::Reference => "reference",
+            Self::MlxLm => "mlx_lm",
         }
     }
 }

@@ -138,8 +138,10 @@ async fn the_callers_environment_is_not_passed_on() {
 async fn the_gate_comes_first() {
     let (_folder, evaluator) = evaluator(SETTINGS).await;
     let program = format!("rm -rf x\n{}", script("echo '{\"score\": 1}'"));
-    let report =
-        evaluator.evaluate(Job { id: 1, program, kernel: String::new(), purpose: Purpose::Search }).await.unwrap();
+    let report = evaluator
+        .evaluate(Job { id: 1, program, kernel: String::new(), purpose: Purpose::Search })
+        .await
+        .unwrap();
     assert_eq!(report.outcome.kind(), "gate");
     let long = "#".repeat(3_000);
     assert_eq!(evaluator.evaluate(job(2, &long)).await.unwrap().outcome.kind(), "gate");

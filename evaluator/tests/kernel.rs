@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -269,17 +268,6 @@ async fn a_kernel_whose_sabotage_changes_nothing_is_not_what_runs() {
         assert!(reason.starts_with("canary: ") && reason.contains(what), "{reason}");
         assert!(report.trials.is_empty(), "the canary comes before the trials");
     }
-}
-
-#[tokio::test]
-async fn two_evaluations_of_one_program_train_with_other_seeds() {
-    let (_folder, evaluator) = evaluator().await;
-    let mut seeds = BTreeSet::new();
-    for _ in 0..2 {
-        let report = evaluator.evaluate(job("// seconds: 0.02")).await.unwrap();
-        seeds.extend(report.trials.iter().map(|trial| trial.seed));
-    }
-    assert_eq!(seeds.len(), 20);
 }
 
 #[tokio::test]

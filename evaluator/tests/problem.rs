@@ -45,8 +45,8 @@ fn a_short_kernel_problem_has_sensible_defaults_and_absolute_paths() {
     assert!(problem.training.data.is_absolute() && problem.initial_program.is_absolute());
     assert!((problem.constraints.loss - 0.01).abs() < 1e-12 && problem.checks.cases.len() == 7);
     assert!(problem.checks.error_budget > 1.0 && problem.checks.secret_cases >= 4);
-    let ProtocolSettings::Fixed(fixed) = &problem.protocol;
-    assert_eq!((fixed.trials, fixed.baseline_seed, fixed.candidate_seed), (5, 42, 100));
+    let ProtocolSettings::RaceConfirm(race) = &problem.protocol else { panic!("{:?}", problem.protocol) };
+    assert_eq!((race.calibration, race.screen_trials, race.max_pairs), (6, 3, 24));
 }
 
 #[test]

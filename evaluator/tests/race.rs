@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use evaluator::history::History;
@@ -12,9 +13,9 @@ use evaluator::protocol::{Action, Decision, Judgement};
 use evaluator::trial::Arm;
 use evaluator::{EvaluationReport, Evaluator, Job, Opponent, Purpose, TrialRecord};
 use search::Verdict;
+use support::stand_ins::{FIXED, job, program, resume};
 #[cfg(target_os = "linux")]
 use support::{evaluator_processes, kill_9};
-use support::stand_ins::{FIXED, job, program, resume};
 
 const FASTER: &str = "// seconds: 0.03\n// memory: 500";
 const FASTER_STILL: &str = "// seconds: 0.015\n// memory: 250";
@@ -55,7 +56,10 @@ async fn a_better_kernel_is_claimed_after_pairs_in_random_order_and_becomes_the_
         let [first, second] = pair else { panic!("half a pair") };
         assert_eq!((first.pair, first.seed), (second.pair, second.seed), "a pair shares its seed");
         let reference_first = first.arm == Arm::Reference;
-        assert_eq!((first.reference_first, second.reference_first), (Some(reference_first), Some(reference_first)));
+        assert_eq!(
+            (first.reference_first, second.reference_first),
+            (Some(reference_first), Some(reference_first))
+        );
         assert_ne!(first.arm, second.arm);
     }
     let claim = judgement(&report).claim.as_ref().unwrap();
@@ -89,6 +93,19 @@ async fn the_same_kernel_is_let_go_after_few_trials() {
         assert!((1..=3).contains(&stages(&report, "screen").len()));
         assert!(judgement(&report).claim.is_none());
     }
+}
+
+#[tokio::test]
+async fn seeds_are_drawn_afresh_for_each_evaluation() {
+    let folder = tempfile::tempdir().unwrap();
+    let evaluator = evaluator(folder.path(), History::default()).await;
+    let purpose = Purpose::Calibrate { trials: 3 };
+    let mut seeds = BTreeSet::new();
+    for id in 1..=2 {
+        let report = evaluator.evaluate(Job { purpose, ..named(id, THE_SAME) }).await.unwrap();
+        seeds.extend(report.trials.iter().map(|trial| trial.seed));
+    }
+    assert!(seeds.len() == 6 && seeds.iter().all(|seed| (1_000..1 << 53).contains(seed)), "{seeds:?}");
 }
 
 #[tokio::test]
@@ -133,7 +150,11 @@ async fn a_killed_evaluator_goes_on_where_it_was() {
         if last { numbers.max() } else { numbers.min() }
     };
     assert_eq!(number(&second, false), number(&first, true).map(|last| last + 1));
-    assert_ne!(second.outcome.measured().unwrap().verdict, Verdict::Improved, "it is slower than the reference");
+    assert_ne!(
+        second.outcome.measured().unwrap().verdict,
+        Verdict::Improved,
+        "it is slower than the reference"
+    );
 }
 
 #[tokio::test]
@@ -179,6 +200,11 @@ async fn a_calibration_is_one_program_again_and_again() {
     let purpose = Purpose::Calibrate { trials: 5 };
     let report = evaluator.evaluate(Job { purpose, ..named(1, THE_SAME) }).await.unwrap();
     assert_eq!(report.trials.len(), 5);
-    assert!(report.trials.iter().all(|trial| trial.arm == Arm::Candidate && trial.ambient.load.is_some() || cfg!(not(unix))));
+    assert!(
+        report
+            .trials
+            .iter()
+            .all(|trial| trial.arm == Arm::Candidate && trial.ambient.load.is_some() || cfg!(not(unix)))
+    );
     assert!(report.decision.is_none());
 }

@@ -18,9 +18,8 @@ pub(super) struct Evidence<'a> {
 pub(super) fn judge(evidence: Evidence<'_>) -> Result<Sample, String> {
     let Evidence { kernel, report, grade, seconds } = evidence;
     // Only for consistency: a candidate could say all this and do something else.
-    let is_applied = kernel.is_none_or(|kernel| {
-        report.kernel == kernel && report.kernel_layers > 0 && report.kernel_calls > 0
-    });
+    let is_applied = kernel
+        .is_none_or(|kernel| report.kernel == kernel && report.kernel_layers > 0 && report.kernel_calls > 0);
     if !is_applied {
         return Err(format!(
             "kernel was not applied: the trial ran `{}` on {} layers with {} calls",

@@ -81,7 +81,9 @@ impl Standing {
         match (&self.built, &self.history.incumbent) {
             (Some((built, compiled)), _) if built == kernel => Ok(Some(Ok(Arc::clone(compiled)))),
             (_, Some(incumbent)) if incumbent.kernel == kernel => Ok(Some(Err(incumbent.clone()))),
-            _ => Err(Stop::Broken(format!("the source of the incumbent {kernel} is not in the run's history"))),
+            _ => {
+                Err(Stop::Broken(format!("the source of the incumbent {kernel} is not in the run's history")))
+            }
         }
     }
 

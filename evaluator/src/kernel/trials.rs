@@ -86,10 +86,10 @@ impl KernelEvaluator {
         let series = self.device.series().await;
         let mut standing = self.standing.lock().await;
         log.event(Event::Entered { stage: Stage::Trial });
-        let arms =
-            Arms { candidate: champion, reference: Arc::clone(&self.baseline), is_promoted: false };
+        let arms = Arms { candidate: champion, reference: Arc::clone(&self.baseline), is_promoted: false };
         let mut pairs = Final::new(
             opponent.arm(),
+            Final::PAIRS,
             self.problem.objectives.clone(),
             self.problem.constraints.loss,
         );

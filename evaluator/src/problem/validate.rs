@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use search::Language;
 
-use super::{CommandProblem, KernelProblem, Limits, Problem, ProtocolSettings};
+use super::{CommandProblem, KernelProblem, Limits, Problem, ProtocolSettings, RaceSettings};
 
 impl Problem {
     /// What is wrong with the values, if anything.
@@ -43,12 +43,63 @@ impl KernelProblem {
         if self.checks.secret_cases > 100 {
             return Err("`checks: secret_cases` must be at most 100".to_owned());
         }
-        let ProtocolSettings::Fixed(fixed) = &self.protocol;
-        if !(2..=1000).contains(&fixed.trials) {
-            return Err("`protocol: fixed: trials` must be from 2 to 1000".to_owned());
+        self.protocol.validate()
+    }
+}
+
+impl ProtocolSettings {
+    fn validate(&self) -> Result<(), String> {
+        let name = self.name();
+        let trials = |trials: u32| {
+            let fine = (2..=1000).contains(&trials);
+            if fine { Ok(()) } else { Err(format!("`protocol: {name}: trials` must be from 2 to 1000")) }
+        };
+        match self {
+            Self::RaceConfirm(race) => race.validate(),
+            Self::Fixed(fixed) => {
+                trials(fixed.trials)?;
+                probability(&format!("protocol: {name}: alpha"), fixed.alpha)
+            }
+            Self::FixedSeed7(seed7) => {
+                trials(seed7.trials)?;
+                positive(&format!("protocol: {name}: threshold"), seed7.threshold)
+            }
         }
-        if !(fixed.alpha > 0.0 && fixed.alpha < 1.0) {
-            return Err("`protocol: fixed: alpha` must be above 0 and below 1".to_owned());
+    }
+}
+
+impl RaceSettings {
+    fn validate(&self) -> Result<(), String> {
+        let key = |key: &str| format!("protocol: race-confirm: {key}");
+        let count = |name: &str, value: u32, least: u32, most: u32| {
+            let fine = (least..=most).contains(&value);
+            if fine { Ok(()) } else { Err(format!("`{}` must be from {least} to {most}", key(name))) }
+        };
+        count("calibration", self.calibration, 2, 60)?;
+        count("reference_age", self.reference_age, 1, 1000)?;
+        count("reference_pool", self.reference_pool, 1, 60)?;
+        count("screen_trials", self.screen_trials, 1, 100)?;
+        count("min_pairs", self.min_pairs, 2, 1000)?;
+        count("max_pairs", self.max_pairs, 2, 1000)?;
+        count("patience", self.patience, 1, 10_000)?;
+        if self.min_pairs > self.max_pairs {
+            return Err(format!("`{}` must not be above `max_pairs`", key("min_pairs")));
+        }
+        positive(&key("screen_effect"), self.screen_effect)?;
+        positive(&key("confirm_effect"), self.confirm_effect)?;
+        positive(&key("screen_loss"), self.screen_loss)?;
+        positive(&key("bet"), self.bet)?;
+        positive(&key("noise_floor"), self.noise_floor)?;
+        positive(&key("prior"), self.prior)?;
+        probability(&key("screen_miss"), self.screen_miss)?;
+        probability(&key("screen_pass"), self.screen_pass)?;
+        probability(&key("confirm_miss"), self.confirm_miss)?;
+        probability(&key("alpha"), self.alpha)?;
+        if self.slow <= 1.0 || self.slow.is_nan() {
+            return Err(format!(
+                "`{}` must be above 1: it is a multiple of the reference's time",
+                key("slow")
+            ));
         }
         Ok(())
     }
@@ -97,4 +148,9 @@ impl Limits {
 fn positive(key: &str, value: f64) -> Result<(), String> {
     let fine = value > 0.0 && value.is_finite();
     if fine { Ok(()) } else { Err(format!("`{key}` must be a number above 0, not {value}")) }
+}
+
+fn probability(key: &str, value: f64) -> Result<(), String> {
+    let fine = value > 0.0 && value < 1.0;
+    if fine { Ok(()) } else { Err(format!("`{key}` must be above 0 and below 1")) }
 }

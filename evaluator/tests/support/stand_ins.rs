@@ -76,4 +76,3 @@ pub(crate) async fn resume(
     options.history = history;
     Evaluator::spawn(options).await
 }
-

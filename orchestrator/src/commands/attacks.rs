@@ -101,7 +101,8 @@ async fn run_one(evaluator: &Evaluator, problem: &LoadedProblem, case: &Case, de
     let watch = decoys.watch(number);
     let program = case.program(&problem.initial, &watch.text());
     let kernel = token_hash(&program, problem.problem.language()).to_string();
-    let result = evaluator.evaluate(Job { id: number as u64, program, kernel, purpose: Purpose::Screen }).await;
+    let result =
+        evaluator.evaluate(Job { id: number as u64, program, kernel, purpose: Purpose::Screen }).await;
     let (finding, outcome) = match result {
         Ok(report) => {
             let touched = watch.touched(&report);
