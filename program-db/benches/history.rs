@@ -57,8 +57,9 @@ async fn fill(path: &std::path::Path) {
         "INSERT INTO evaluation (id, run_id, number, started_at, ended_at, evaluator, protocol, parameters)
          SELECT n, 1, n, 0, 1000, '0.1.0', 'fixed', '{}' FROM number",
         "INSERT INTO trial (evaluation_id, idx, stage, arm, seed, started_at, ended_at, exit, tokens_per_second,
-                            peak_memory_bytes, metrics)
-         SELECT n, i, 'fixed', CASE WHEN i < 5 THEN 'baseline' ELSE 'candidate' END, i, 0, 1, 'ok', 1000, 1000000, '{}'
+                            peak_memory_bytes, metrics, trial_number, refs)
+         SELECT n, i, 'fixed', CASE WHEN i < 5 THEN 'baseline' ELSE 'candidate' END, i, 0, 1, 'ok', 1000, 1000000, '{}',
+                n * 10 + i, '[1,2,3]'
          FROM number, (SELECT value AS i FROM json_each('[0,1,2,3,4,5,6,7,8,9]')) WHERE n % 3",
         "INSERT INTO outcome (run_id, number, evaluation_id, message, outcome)
          SELECT 1, n, n, 'in words',
@@ -89,6 +90,26 @@ fn resume_reads_everything() -> usize {
     let stored = runtime.block_on(async { db.replay(*run).await.unwrap().collect().await.unwrap() });
     assert!(stored.len() as u64 > PROGRAMS);
     stored.len()
+}
+
+#[divan::bench(sample_count = 10)]
+fn resume_reads_what_the_protocol_was_told() -> usize {
+    let History { runtime, db, run, .. } = &*HISTORY;
+    let history = runtime.block_on(db.measured_history(*run)).unwrap();
+    assert!(history.len() as u64 > PROGRAMS / 2);
+    history.len()
+}
+
+#[divan::bench(sample_count = 20)]
+fn next_trial_number() -> u64 {
+    let History { runtime, db, run, .. } = &*HISTORY;
+    black_box(runtime.block_on(db.next_trial_number(*run))).unwrap()
+}
+
+#[divan::bench(sample_count = 20)]
+fn reference_trace() -> usize {
+    let History { runtime, db, run, .. } = &*HISTORY;
+    black_box(runtime.block_on(db.reference_trace(*run))).unwrap().len()
 }
 
 #[divan::bench(sample_count = 20, args = [

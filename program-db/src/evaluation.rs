@@ -2,10 +2,11 @@
 
 use search::{Outcome, ProgramId};
 use serde_json::Value;
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use crate::artifact::{Artifact, insert_artifact};
 use crate::db::ProgramDb;
+use crate::decision::{Decision, insert_decision};
 use crate::error::DbError;
 use crate::outcome::insert_outcome;
 use crate::run::RunId;
@@ -24,6 +25,10 @@ pub struct NewEvaluation {
     pub trials: Vec<Trial>,
     /// What it leaves for people and for the next prompt.
     pub artifacts: Vec<Artifact>,
+    /// Every look that the protocol took, in order.
+    pub decisions: Vec<Decision>,
+    /// The protocol's last word with all its numbers, as a JSON object; absent if it came to none.
+    pub judgement: Option<Value>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -50,7 +55,7 @@ pub struct MeasuredBy {
     pub parameters: Value,
 }
 
-/// A stored evaluation; trials, artifacts and outcome have their own calls.
+/// A stored evaluation; trials, decisions, artifacts and outcome have their own calls.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
     /// Who measured, and how.
@@ -59,10 +64,12 @@ pub struct Evaluation {
     pub started_at: i64,
     /// Milliseconds since the Unix epoch.
     pub ended_at: i64,
+    /// The protocol's last word with all its numbers, as a JSON object; absent if it came to none.
+    pub judgement: Option<Value>,
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(crate) struct Row {
     started_at: i64,
     ended_at: i64,
     evaluator: String,
@@ -73,10 +80,21 @@ struct Row {
     sandbox: Option<String>,
     protocol: String,
     parameters: String,
+    judgement: Option<String>,
+}
+
+/// What every evaluation has, whatever it was made for.
+pub(crate) struct Measurement<'a> {
+    pub(crate) run: RunId,
+    pub(crate) number: ProgramId,
+    pub(crate) measured_by: &'a MeasuredBy,
+    pub(crate) started_at: i64,
+    pub(crate) ended_at: i64,
+    pub(crate) judgement: Option<&'a Value>,
 }
 
 impl ProgramDb {
-    /// Stores an evaluation with its trials, artifacts and outcome, in one transaction.
+    /// Stores an evaluation with its trials, decisions, artifacts and outcome, in one transaction.
     ///
     /// # Errors
     /// [`DbError::AlreadyStored`] if the number has its outcome.
@@ -86,30 +104,22 @@ impl ProgramDb {
         number: ProgramId,
         evaluation: &NewEvaluation,
     ) -> Result<(), DbError> {
-        let by = &evaluation.measured_by;
         let mut write = self.begin().await?;
-        let id: i64 = sqlx::query_scalar(
-            "INSERT INTO evaluation (run_id, number, started_at, ended_at, evaluator, harness, mlx, backend, device,
-                                     sandbox, protocol, parameters)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        )
-        .bind(run)
-        .bind(number.0.cast_signed())
-        .bind(evaluation.started_at)
-        .bind(evaluation.ended_at)
-        .bind(&by.evaluator)
-        .bind(&by.harness)
-        .bind(&by.mlx)
-        .bind(&by.backend)
-        .bind(&by.device)
-        .bind(&by.sandbox)
-        .bind(&by.protocol)
-        .bind(by.parameters.to_string())
-        .fetch_one(write.connection())
-        .await
-        .map_err(self.error())?;
+        let id = next_evaluation(write.connection()).await.map_err(self.error())?;
+        let measurement = Measurement {
+            run,
+            number,
+            measured_by: &evaluation.measured_by,
+            started_at: evaluation.started_at,
+            ended_at: evaluation.ended_at,
+            judgement: evaluation.judgement.as_ref(),
+        };
+        insert_evaluation(write.connection(), id, measurement, None).await.map_err(self.error())?;
         for (index, trial) in (0..).zip(&evaluation.trials) {
             insert_trial(write.connection(), id, index, trial).await.map_err(self.error())?;
+        }
+        for (index, decision) in (0..).zip(&evaluation.decisions) {
+            insert_decision(write.connection(), id, index, decision).await.map_err(self.error())?;
         }
         for (index, artifact) in (0..).zip(&evaluation.artifacts) {
             insert_artifact(write.connection(), id, index, artifact).await.map_err(self.error())?;
@@ -137,10 +147,19 @@ impl ProgramDb {
             self.outcome(run, number).await?;
             return Ok(None);
         };
+        self.read_evaluation(run, number, row).map(Some)
+    }
+
+    pub(crate) fn read_evaluation(
+        &self,
+        run: RunId,
+        number: ProgramId,
+        row: Row,
+    ) -> Result<Evaluation, DbError> {
         let parameters = serde_json::from_str(&row.parameters).map_err(|error| {
             self.unreadable(format!("the protocol of program {number} of run {run}"), &error)
         })?;
-        Ok(Some(Evaluation {
+        Ok(Evaluation {
             measured_by: MeasuredBy {
                 evaluator: row.evaluator,
                 harness: row.harness,
@@ -153,6 +172,57 @@ impl ProgramDb {
             },
             started_at: row.started_at,
             ended_at: row.ended_at,
-        }))
+            judgement: self.read_judgement(run, number, row.judgement.as_deref())?,
+        })
     }
+
+    pub(crate) fn read_judgement(
+        &self,
+        run: RunId,
+        number: ProgramId,
+        json: Option<&str>,
+    ) -> Result<Option<Value>, DbError> {
+        json.map(serde_json::from_str).transpose().map_err(|error| {
+            self.unreadable(format!("the judgement on program {number} of run {run}"), &error)
+        })
+    }
+}
+
+/// The id that the next evaluation gets, within a transaction that writes.
+pub(crate) async fn next_evaluation(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM evaluation").fetch_one(connection).await
+}
+
+/// Inserts the row itself. `opponent` makes it a comparison.
+pub(crate) async fn insert_evaluation(
+    connection: &mut SqliteConnection,
+    id: i64,
+    measurement: Measurement<'_>,
+    opponent: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    let Measurement { run, number, measured_by: by, started_at, ended_at, judgement } = measurement;
+    sqlx::query(
+        "INSERT INTO evaluation (id, run_id, number, started_at, ended_at, evaluator, harness, mlx, backend, device,
+                                 sandbox, protocol, parameters, purpose, opponent, judgement)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(id)
+    .bind(run)
+    .bind(number.0.cast_signed())
+    .bind(started_at)
+    .bind(ended_at)
+    .bind(&by.evaluator)
+    .bind(&by.harness)
+    .bind(&by.mlx)
+    .bind(&by.backend)
+    .bind(&by.device)
+    .bind(&by.sandbox)
+    .bind(&by.protocol)
+    .bind(by.parameters.to_string())
+    .bind(if opponent.is_some() { "comparison" } else { "search" })
+    .bind(opponent)
+    .bind(judgement.map(Value::to_string))
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -7,10 +7,13 @@
 //! The tables and views are described in `migrations/README.md`.
 
 mod artifact;
+mod comparison;
 mod db;
+mod decision;
 mod error;
 mod evaluation;
 pub mod filter;
+mod history;
 mod outcome;
 mod probe;
 mod program;
@@ -28,10 +31,13 @@ mod table;
 mod trial;
 
 pub use artifact::Artifact;
+pub use comparison::{Comparison, NewComparison};
 pub use db::ProgramDb;
+pub use decision::Decision;
 pub use error::DbError;
 pub use evaluation::{Evaluation, MeasuredBy, NewEvaluation};
 pub use filter::{Filter, FilterError};
+pub use history::{PastMeasurement, ReferenceTrial};
 pub use program::{NewProgram, Program};
 pub use proposal::{NewProposal, Proposal};
 pub use query::SqlLimits;

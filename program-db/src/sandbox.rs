@@ -7,8 +7,8 @@ use crate::error::DbError;
 use crate::run::RunId;
 
 impl ProgramDb {
-    /// How many evaluations ran in which sandbox (`full`, `reduced`, `none`), in one run or in all. Evaluations from before
-    /// there was a sandbox count as `none`.
+    /// How many evaluations, comparisons included, ran in which sandbox (`full`, `reduced`, `none`), in one run or in all.
+    /// Evaluations from before there was a sandbox count as `none`.
     ///
     /// # Errors
     /// [`DbError::Sqlite`] and the like.

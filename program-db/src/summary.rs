@@ -63,7 +63,7 @@ impl ProgramDb {
         let counts: Counts = sqlx::query_as(
             "SELECT (SELECT count(*) FROM proposal WHERE run_id = ?1 AND number > 0) AS proposals,
                     (SELECT count(*) FROM program WHERE run_id = ?1) AS programs,
-                    (SELECT count(*) FROM evaluation WHERE run_id = ?1) AS evaluations,
+                    (SELECT count(*) FROM evaluation WHERE run_id = ?1 AND purpose = 'search') AS evaluations,
                     -- Every number has a program or an outcome, so those without an outcome have a program.
                     (SELECT count(*) FROM proposal WHERE run_id = ?1)
                     - (SELECT count(*) FROM outcome WHERE run_id = ?1) AS pending,

@@ -45,10 +45,26 @@ pub struct Trial {
     pub metrics: BTreeMap<String, f64>,
     /// What went wrong.
     pub message: Option<String>,
+    /// Its number in the run, if the protocol was told of it; null in trials from before they were numbered.
+    pub number: Option<u64>,
+    /// Which pair of the evaluation it belongs to, from 0.
+    pub pair: Option<u32>,
+    /// In a pair: whether the reference ran first.
+    pub reference_first: Option<bool>,
+    /// Numbers of the reference trials that it is compared with.
+    pub references: Vec<u64>,
+    /// At its start: processes that want a core, averaged over a minute, per core.
+    pub load: Option<f64>,
+    /// At its start: degrees Celsius.
+    pub temperature: Option<f64>,
+    /// At its start: the processor's clock in MHz.
+    pub frequency: Option<f64>,
+    /// At its start: whether the machine ran on its battery.
+    pub on_battery: Option<bool>,
 }
 
 #[derive(FromRow)]
-struct Row {
+pub(crate) struct Row {
     stage: String,
     arm: String,
     seed: i64,
@@ -65,6 +81,14 @@ struct Row {
     kernel_layers: Option<u32>,
     metrics: String,
     message: Option<String>,
+    trial_number: Option<i64>,
+    pair: Option<u32>,
+    reference_first: Option<bool>,
+    refs: Option<String>,
+    load: Option<f64>,
+    temperature: Option<f64>,
+    frequency: Option<f64>,
+    on_battery: Option<bool>,
 }
 
 impl ProgramDb {
@@ -88,9 +112,13 @@ impl ProgramDb {
         rows.into_iter().map(|row| self.read_trial(run, number, row)).collect()
     }
 
-    fn read_trial(&self, run: RunId, number: ProgramId, row: Row) -> Result<Trial, DbError> {
+    pub(crate) fn read_trial(&self, run: RunId, number: ProgramId, row: Row) -> Result<Trial, DbError> {
         let metrics = serde_json::from_str(&row.metrics).map_err(|error| {
             self.unreadable(format!("the metrics of a trial of program {number} of run {run}"), &error)
+        })?;
+        let references = row.refs.as_deref().map_or(Ok(Vec::new()), serde_json::from_str);
+        let references = references.map_err(|error| {
+            self.unreadable(format!("the references of a trial of program {number} of run {run}"), &error)
         })?;
         Ok(Trial {
             stage: row.stage,
@@ -109,12 +137,20 @@ impl ProgramDb {
             kernel_layers: row.kernel_layers,
             metrics,
             message: row.message,
+            number: row.trial_number.map(i64::cast_unsigned),
+            pair: row.pair,
+            reference_first: row.reference_first,
+            references,
+            load: row.load,
+            temperature: row.temperature,
+            frequency: row.frequency,
+            on_battery: row.on_battery,
         })
     }
 }
 
 /// What isn't finite becomes null: a diverged trial has no loss worth a number. (SQLite itself stores NaN as null.)
-fn finite(value: Option<f64>) -> Option<f64> {
+pub(crate) fn finite(value: Option<f64>) -> Option<f64> {
     value.filter(|value| value.is_finite())
 }
 
@@ -133,8 +169,9 @@ pub(crate) async fn insert_trial(
     sqlx::query(
         "INSERT INTO trial (evaluation_id, idx, stage, arm, seed, started_at, ended_at, wall_seconds, exit,
                             tokens_per_second, peak_memory_bytes, process_peak_bytes, train_loss, validation_loss,
-                            kernel, kernel_layers, metrics, message)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            kernel, kernel_layers, metrics, message, trial_number, pair, reference_first, refs, load,
+                            temperature, frequency, on_battery)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(evaluation)
     .bind(index)
@@ -154,6 +191,14 @@ pub(crate) async fn insert_trial(
     .bind(trial.kernel_layers)
     .bind(serde_json::Value::Object(metrics).to_string())
     .bind(&trial.message)
+    .bind(trial.number.map(u64::cast_signed))
+    .bind(trial.pair)
+    .bind(trial.reference_first)
+    .bind(serde_json::Value::from(trial.references.as_slice()).to_string())
+    .bind(finite(trial.load))
+    .bind(finite(trial.temperature))
+    .bind(finite(trial.frequency))
+    .bind(trial.on_battery)
     .execute(connection)
     .await?;
     Ok(())

@@ -130,7 +130,7 @@ async fn a_database_of_a_newer_evolve_is_refused() {
     .await
     .unwrap();
     connection.close().await.unwrap();
-    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 2); use that evolve, or name another file with --db");
+    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 3); use that evolve, or name another file with --db");
 }
 
 #[tokio::test]
@@ -221,12 +221,14 @@ async fn a_database_has_one_lock_whatever_name_it_is_opened_by() {
     drop(two.lock_run(run).unwrap());
 }
 
-/// A database as the first version of the schema left it, with one evaluation in it.
-async fn first_version(folder: &Path) -> std::path::PathBuf {
+/// A database as an older version of the schema left it, with one evaluation of one trial in it.
+async fn older_version(folder: &Path, files: &[&str]) -> std::path::PathBuf {
     let migrations = folder.join("migrations");
     std::fs::create_dir(&migrations).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/0001_history.sql");
-    std::fs::copy(source, migrations.join("0001_history.sql")).unwrap();
+    for file in files {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(file);
+        std::fs::copy(source, migrations.join(file)).unwrap();
+    }
     let path = folder.join("old.db");
     let mut connection = raw(&path).await;
     sqlx::migrate::Migrator::new(migrations)
@@ -243,6 +245,10 @@ async fn first_version(folder: &Path) -> std::path::PathBuf {
         "INSERT INTO program (run_id, number, generation, code_hash, source) VALUES (1, 0, 0, 'h', 'x')",
         "INSERT INTO evaluation (run_id, number, started_at, ended_at, evaluator, protocol, parameters)
          VALUES (1, 0, 1, 2, '0', 'fixed', '{}')",
+        "INSERT INTO trial (evaluation_id, idx, stage, arm, seed, started_at, ended_at, exit, tokens_per_second, metrics)
+         VALUES (1, 0, 'fixed', 'baseline', 42, 1, 2, 'ok', 1000, '{}')",
+        "INSERT INTO outcome (run_id, number, evaluation_id, message, outcome)
+         VALUES (1, 0, 1, '', '{\"kind\":\"rejected\",\"reason\":\"\"}')",
     ] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }
@@ -253,10 +259,33 @@ async fn first_version(folder: &Path) -> std::path::PathBuf {
 #[tokio::test]
 async fn evaluations_from_before_the_sandbox_count_as_made_without_one() {
     let folder = tempfile::tempdir().unwrap();
-    let path = first_version(folder.path()).await;
+    let path = older_version(folder.path(), &["0001_history.sql"]).await;
     let db = ProgramDb::open(&path).await.unwrap();
     assert_eq!(db.sandboxes(None).await.unwrap(), [("none".to_owned(), 1)].into());
     let run = history(&db).await;
     let counts = db.sandboxes(Some(run)).await.unwrap();
     assert!(counts.contains_key("full") && !counts.contains_key("none"), "{counts:?}");
+}
+
+#[tokio::test]
+async fn evaluations_from_before_the_decisions_are_read_as_they_were_and_gain_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = older_version(folder.path(), &["0001_history.sql", "0002_sandbox.sql"]).await;
+    let too_old = ProgramDb::open_read_only(&path).await.unwrap_err();
+    assert!(matches!(too_old, DbError::Older { found: 2, known: 3, .. }), "{too_old:?}");
+    let db = ProgramDb::open(&path).await.unwrap();
+    let zero = search::ProgramId(0);
+    let trials = db.trials(1, zero).await.unwrap();
+    assert_eq!((trials.len(), trials[0].seed, trials[0].tokens_per_second), (1, 42, Some(1000.0)));
+    assert_eq!((trials[0].number, trials[0].pair, trials[0].on_battery), (None, None, None));
+    assert!(trials[0].references.is_empty());
+    assert_eq!(db.evaluation(1, zero).await.unwrap().unwrap().judgement, None);
+    assert_eq!(db.decisions(1, zero).await.unwrap(), []);
+    assert_eq!(db.comparisons(1, zero).await.unwrap(), []);
+    // No protocol with a memory was told of them.
+    assert_eq!(db.measured_history(1).await.unwrap(), []);
+    assert_eq!(db.next_trial_number(1).await.unwrap(), 0);
+    // But the baseline's speed is known.
+    assert_eq!(db.reference_trace(1).await.unwrap().len(), 1);
+    assert_eq!(db.summary(1).await.unwrap().evaluations, 1);
 }

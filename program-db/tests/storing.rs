@@ -56,15 +56,18 @@ async fn an_evaluation_is_read_as_it_was_stored() {
     let run = history(&db).await;
     let new = evaluation(measured(1.25, Verdict::Improved));
     assert_eq!(db.trials(run, ProgramId(1)).await.unwrap(), new.trials);
+    assert_eq!(db.decisions(run, ProgramId(1)).await.unwrap(), new.decisions);
     assert_eq!(db.artifacts(run, ProgramId(1)).await.unwrap(), new.artifacts);
     assert_eq!(db.outcome(run, ProgramId(1)).await.unwrap(), Some(new.outcome));
     let stored = db.evaluation(run, ProgramId(1)).await.unwrap().unwrap();
     assert_eq!(stored.measured_by, new.measured_by);
     assert_eq!((stored.started_at, stored.ended_at), (new.started_at, new.ended_at));
+    assert_eq!(stored.judgement, new.judgement);
     // Not evaluated, or not yet.
     for number in [2, 4, 6] {
         assert_eq!(db.evaluation(run, ProgramId(number)).await.unwrap(), None);
         assert_eq!(db.trials(run, ProgramId(number)).await.unwrap(), []);
+        assert_eq!(db.decisions(run, ProgramId(number)).await.unwrap(), []);
         assert_eq!(db.artifacts(run, ProgramId(number)).await.unwrap(), []);
     }
     assert_eq!(db.outcome(run, ProgramId(6)).await.unwrap(), None);
@@ -269,6 +272,8 @@ async fn finished_rows_never_change_not_even_by_sql() {
         "DELETE FROM evaluation",
         "UPDATE trial SET tokens_per_second = 1e9",
         "DELETE FROM trial",
+        "UPDATE decision SET log_e = 99",
+        "DELETE FROM decision",
         "UPDATE artifact SET content = ''",
         "DELETE FROM artifact",
         "UPDATE outcome SET outcome = json_set(outcome, '$.score', 9)",
@@ -277,7 +282,9 @@ async fn finished_rows_never_change_not_even_by_sql() {
         "INSERT OR REPLACE INTO program SELECT run_id, number, generation, code_hash, '' FROM program",
         "INSERT INTO trial SELECT evaluation_id, 99, stage, arm, seed, started_at, ended_at, wall_seconds, exit,
             1e9, peak_memory_bytes, process_peak_bytes, train_loss, validation_loss, kernel, kernel_layers, metrics,
-            message FROM trial LIMIT 1",
+            message, trial_number, pair, reference_first, refs, load, temperature, frequency, on_battery FROM trial LIMIT 1",
+        "INSERT INTO decision SELECT evaluation_id, 99, stage, look, metric, sigma, mean, 99, confirmations, claims, level,
+            lower, upper, action, reason, refs FROM decision LIMIT 1",
         "INSERT INTO artifact SELECT evaluation_id, 99, name, content FROM artifact LIMIT 1",
     ] {
         let error = sqlx::query(sql).execute(&mut connection).await.expect_err(sql);
@@ -315,6 +322,15 @@ async fn the_schema_refuses_what_makes_no_sense() {
         (
             "INSERT INTO outcome (run_id, number, evaluation_id, message, outcome) VALUES (1, 6, 1, '', '{\"kind\":\"no_change\"}')",
             "constraint",
+        ),
+        // A comparison with nobody, and an evaluation for search with somebody.
+        (
+            "INSERT INTO evaluation (run_id, number, started_at, ended_at, evaluator, protocol, parameters, purpose) VALUES (1, 0, 1, 2, '', '', '{}', 'comparison')",
+            "CHECK",
+        ),
+        (
+            "INSERT INTO evaluation (run_id, number, started_at, ended_at, evaluator, protocol, parameters, opponent) VALUES (1, 0, 1, 2, '', '', '{}', 'baseline')",
+            "CHECK",
         ),
         // A parent from the future, or none.
         (

@@ -154,6 +154,8 @@ fn new_evaluation(report: &EvaluationReport) -> NewEvaluation {
                 content: artifact.content.clone(),
             })
             .collect(),
+        decisions: Vec::new(),
+        judgement: None,
         outcome: report.outcome.clone(),
     }
 }
@@ -177,5 +179,6 @@ pub fn stored_trial(record: &evaluator::TrialRecord) -> program_db::Trial {
         kernel_layers: record.kernel_layers,
         metrics: record.metrics.clone(),
         message: record.message.clone(),
+        ..program_db::Trial::default()
     }
 }

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use program_db::{
-    Artifact, MeasuredBy, NewEvaluation, NewProgram, NewProposal, NewRun, ProgramDb, RunId, Trial,
+    Artifact, Decision, MeasuredBy, NewComparison, NewEvaluation, NewProgram, NewProposal, NewRun, ProgramDb,
+    RunId, Trial,
 };
 use search::{Effect, Measured, Outcome, ProgramId, Score, Verdict};
 
@@ -95,7 +96,51 @@ pub fn trial(arm: &str, seed: u64) -> Trial {
         kernel_layers: Some(8),
         metrics: BTreeMap::from([("steps".to_owned(), 12.0)]),
         message: None,
+        ..Trial::default()
     }
+}
+
+/// A trial of a pair that the protocol was told of.
+pub fn numbered(number: u64, arm: &str, pair: u32) -> Trial {
+    Trial {
+        stage: "confirm".to_owned(),
+        number: Some(number),
+        pair: Some(pair),
+        reference_first: Some(pair.is_multiple_of(2)),
+        references: vec![3, 4, number.saturating_sub(1)],
+        load: Some(0.25),
+        temperature: Some(71.5),
+        frequency: Some(3_400.0),
+        on_battery: Some(false),
+        started_at: 1_700_000_000_000 + number.cast_signed() * 1_000,
+        ended_at: 1_700_000_000_900 + number.cast_signed() * 1_000,
+        ..trial(arm, 1_000 + u64::from(pair))
+    }
+}
+
+pub fn decision(metric: &str) -> Decision {
+    Decision {
+        stage: "confirm".to_owned(),
+        look: 2,
+        metric: Some(metric.to_owned()),
+        sigma: Some(0.02),
+        mean: Some(0.1 + 0.2),
+        log_e: Some(1.5),
+        confirmations: 3,
+        claims: 1,
+        level: Some(0.000_4),
+        lower: Some(-0.01),
+        upper: None,
+        action: "continue".to_owned(),
+        reason: "not enough evidence yet".to_owned(),
+        references: vec![7, u64::from(u32::MAX)],
+    }
+}
+
+pub fn comparison(trials: Vec<Trial>) -> NewComparison {
+    let NewEvaluation { measured_by, started_at, ended_at, decisions, judgement, .. } =
+        evaluation(Outcome::NoChange);
+    NewComparison { measured_by, started_at, ended_at, trials, decisions, judgement }
 }
 
 pub fn evaluation(outcome: Outcome) -> NewEvaluation {
@@ -117,6 +162,8 @@ pub fn evaluation(outcome: Outcome) -> NewEvaluation {
             Artifact { name: "stderr".to_owned(), content: "warm".to_owned() },
             Artifact { name: "stderr".to_owned(), content: "up".to_owned() },
         ],
+        decisions: vec![decision("tokens_per_second"), decision("peak_memory_bytes")],
+        judgement: Some(serde_json::json!({ "log_score": 0.1 + 0.2, "claim": null })),
         outcome,
     }
 }
