@@ -31,6 +31,8 @@ struct ConfigFile {
     target_score: Option<f64>,
     #[serde(default)]
     lookahead: Option<u64>,
+    #[serde(default = "default_true")]
+    final_report: bool,
     #[serde(default)]
     proposer: ProposerChoice,
     #[serde(default = "default_true")]
@@ -107,6 +109,8 @@ pub struct Config {
     pub target_score: Option<f64>,
     /// Proposals asked for beyond what has been told.
     pub lookahead: u64,
+    /// Compare the champion with the initial program and MLX-LM's own layer when a run ends.
+    pub final_report: bool,
     /// Who proposes: never `Auto`.
     pub proposer: ProposerChoice,
     /// Ask models for SEARCH/REPLACE edits rather than whole programs.
@@ -214,6 +218,7 @@ impl Config {
             max_wall_seconds,
             target_score,
             lookahead,
+            final_report: file.final_report,
             proposer,
             diff_based_evolution: file.diff_based_evolution,
             search: file.search,

@@ -72,6 +72,22 @@ pub enum Event {
         /// Whether this one is the new best.
         is_best: bool,
     },
+    /// The run's champion is measured against an opponent on fresh seeds.
+    Comparing {
+        /// The champion's number.
+        number: u64,
+        /// `baseline` or `mlx_lm`.
+        opponent: &'static str,
+    },
+    /// That is done, and stored.
+    Compared {
+        /// The champion's number.
+        number: u64,
+        /// `baseline` or `mlx_lm`.
+        opponent: &'static str,
+        /// One line in plain words.
+        summary: String,
+    },
     /// Something a user should know that doesn't stop the run.
     Warning {
         /// In plain words.

@@ -117,6 +117,14 @@ pub fn step(stage: &str, arm: Option<&str>, trial: Option<(u32, u32)>) -> String
     format!("{arm}{stage}{count}")
 }
 
+fn opponent_words(opponent: &str) -> &str {
+    match opponent {
+        "baseline" => "the initial program",
+        "mlx_lm" => "MLX-LM's own layer",
+        other => other,
+    }
+}
+
 /// An event as one plain line; none for those that would only scroll by.
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
@@ -141,6 +149,15 @@ pub fn line(event: &Event) -> Option<String> {
                 Some(best) if !is_best => format!("program {number}: {summary}  (best {best:.4})"),
                 _ => format!("program {number}: {summary}{mark}"),
             }
+        }
+        Event::Comparing { number, opponent } => {
+            format!(
+                "final report: program {number} against {}, pairs on fresh seeds",
+                opponent_words(opponent)
+            )
+        }
+        Event::Compared { number, opponent, summary } => {
+            format!("final report: program {number} against {}: {summary}", opponent_words(opponent))
         }
         Event::Warning { message } => format!("warning: {message}"),
         Event::Stopping { reason } => format!("stopping: {reason}"),

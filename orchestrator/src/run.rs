@@ -3,7 +3,9 @@
 //! Store before tell: what search knows is in the database already, so a killed run loses nothing, and a resumed one
 //! is the same loop, fed from the database until that ends.
 
+mod champion;
 mod ending;
+mod measurement;
 mod seen;
 mod store;
 
@@ -15,9 +17,11 @@ use search::{CodeHash, Outcome, Program, ProgramId, Search, Stage, token_hash};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::champion::compare;
 use self::ending::Ending;
+pub use self::measurement::{history, stored_decision, stored_trial};
 use self::seen::SeenCodes;
-pub use self::store::{Store, stored_trial};
+pub use self::store::Store;
 use crate::config::Config;
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};
@@ -115,6 +119,10 @@ impl Run {
         };
         state.forward_progress();
         let reason = state.drive(deadline).await?;
+        if reason != StopReason::Interrupted && state.run.config.final_report {
+            let Run { store, evaluator, config, events, interrupt, .. } = &state.run;
+            champion::compare(store, evaluator, config, events, interrupt).await?;
+        }
         state.run.events.send(Event::RunEnded {
             run: state.run.store.run(),
             reason,

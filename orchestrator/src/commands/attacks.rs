@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use evaluator::history::History;
 use evaluator::order::Tier;
 use evaluator::suite::{self, Case, Finding};
 use evaluator::{Evaluator, Job, LoadedProblem, Purpose};
@@ -64,7 +65,7 @@ async fn run(config: Config, arguments: &AttackArgs, decoys: &Path, json: bool) 
     let mut tier = None;
     for (folder, cases) in by_problem {
         config.problem = LoadedProblem::load(&folder).map_err(Failure::usage)?;
-        let evaluator = open::evaluator(&config).await?;
+        let evaluator = open::evaluator(&config, History::default()).await?;
         tier = Some(evaluator.measured_by().sandbox);
         rows.extend(run_all(&evaluator, &config.problem, &cases, &decoys, &progress).await);
         evaluator.shutdown().await;

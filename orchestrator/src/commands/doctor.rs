@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use evaluator::Problem;
+use evaluator::history::History;
 use evaluator::order::Tier;
 use program_db::ProgramDb;
 use serde::Serialize;
@@ -65,7 +66,7 @@ async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>
             Err(error) => fail("MLX", error.to_string()),
         });
     }
-    findings.push(match open::evaluator(config).await {
+    findings.push(match open::evaluator(config, History::default()).await {
         Ok(evaluator) => {
             let protocol = evaluator.measured_by().protocol.clone();
             evaluator.shutdown().await;

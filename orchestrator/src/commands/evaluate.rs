@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use evaluator::history::History;
 use evaluator::{Evaluator, Job, Purpose};
 use search::token_hash;
 
@@ -23,7 +24,7 @@ pub(super) async fn evaluate(
         Config::read(config, &Overrides { no_sandbox, ..Overrides::default() }).map_err(Failure::usage)?;
     let source = std::fs::read_to_string(program)
         .map_err(|error| Failure::usage(format!("{}: can't be read: {error}", program.display())))?;
-    let evaluator = open::evaluator(&config).await?;
+    let evaluator = open::evaluator(&config, History::default()).await?;
     let watcher = watch(&evaluator);
     let kernel = token_hash(&source, config.problem.problem.language()).to_string();
     let result = evaluator.evaluate(Job { id: 0, program: source, kernel, purpose: Purpose::Search }).await;

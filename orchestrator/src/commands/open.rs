@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use evaluator::history::History;
 use evaluator::{Evaluator, EvaluatorOptions, Problem};
 use program_db::{DbError, ProgramDb, RunId};
 
@@ -61,8 +62,8 @@ pub(crate) fn storage(error: DbError) -> Failure {
     Failure { code, message: error.to_string() }
 }
 
-/// Starts the evaluator process, which stands beside this program.
-pub(super) async fn evaluator(config: &Config) -> Result<Evaluator, Failure> {
+/// Starts the evaluator process, which stands beside this program. `history` is the past of the run that it goes on with.
+pub(super) async fn evaluator(config: &Config, history: History) -> Result<Evaluator, Failure> {
     let failed = |message: String| Failure { code: ExitCode::Evaluator, message };
     let mut options = EvaluatorOptions::new(
         &own_folder()?,
@@ -73,6 +74,7 @@ pub(super) async fn evaluator(config: &Config) -> Result<Evaluator, Failure> {
     options.harness = Some(harness(config));
     options.model_cache = config.model_cache.clone();
     options.sandbox = config.sandbox;
+    options.history = history;
     if let Some(builds) = config.evaluator.parallel_builds {
         options.builds = builds;
     }

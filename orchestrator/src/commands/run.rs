@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use evaluator::history::History;
 use evaluator::order::Tier;
 use program_db::{NewProgram, NewRun, ProgramDb, RunId};
 use search::{Outcome, token_hash};
@@ -48,7 +49,11 @@ async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -
     let proposer = open::proposer(&config)?;
     let problem = Arc::new(open::problem_text(&config)?);
     // Before the run is in the database: a missing harness shall leave no empty run behind.
-    let evaluator = open::evaluator(&config).await?;
+    let history = match run {
+        Some(run) => crate::run::history(&db, run).await?,
+        None => History::default(),
+    };
+    let evaluator = open::evaluator(&config, history).await?;
     let run = match run {
         Some(run) => run,
         None => create(&db, &config).await?,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use evaluator::EvaluationReport;
-use program_db::{DbError, NewEvaluation, NewProgram, NewProposal, ProgramDb, Replay, RunId, Stored};
+use evaluator::{EvaluationReport, Opponent};
+use program_db::{DbError, NewProgram, NewProposal, Program, ProgramDb, Replay, RunId, Stored};
 use search::{CodeHash, Outcome, ProgramId};
 
+use super::measurement::{new_comparison, new_evaluation};
 use super::{Origin, Proposed};
 use crate::commands::storage;
 use crate::exit_code::Failure;
@@ -91,6 +92,28 @@ impl Store {
         patiently(async || self.db.store_evaluation(self.run, ProgramId(number), &row).await).await
     }
 
+    /// The best program that is claimed to be better than the initial one, if any is.
+    pub(super) async fn champion(&self) -> Result<Option<Program>, Failure> {
+        self.db.incumbent(self.run).await.map_err(storage)
+    }
+
+    /// Whom a program was compared with.
+    pub(super) async fn opponents_met(&self, number: ProgramId) -> Result<Vec<String>, Failure> {
+        let comparisons = self.db.comparisons(self.run, number).await.map_err(storage)?;
+        Ok(comparisons.into_iter().map(|comparison| comparison.opponent).collect())
+    }
+
+    /// A comparison of a program with an opponent.
+    pub(super) async fn comparison(
+        &self,
+        number: ProgramId,
+        opponent: Opponent,
+        report: &EvaluationReport,
+    ) -> Result<(), Failure> {
+        let row = new_comparison(report);
+        patiently(async || self.db.store_comparison(self.run, number, opponent.as_str(), &row).await).await
+    }
+
     /// A program as proposers are shown it.
     pub(super) async fn exhibit(&self, id: ProgramId) -> Result<Exhibit, Failure> {
         let program = self.db.program(self.run, id).await.map_err(storage)?;
@@ -128,57 +151,4 @@ async fn patiently(store: impl AsyncFn() -> Result<(), DbError>) -> Result<(), F
         }
     }
     store().await.map_err(storage)
-}
-
-fn new_evaluation(report: &EvaluationReport) -> NewEvaluation {
-    let by = report.measured_by.clone();
-    NewEvaluation {
-        measured_by: program_db::MeasuredBy {
-            evaluator: by.evaluator,
-            harness: by.harness,
-            mlx: by.mlx,
-            backend: by.backend,
-            device: by.device,
-            sandbox: Some(by.sandbox.as_str().to_owned()),
-            protocol: by.protocol,
-            parameters: by.parameters,
-        },
-        started_at: report.started_at,
-        ended_at: report.ended_at,
-        trials: report.trials.iter().map(stored_trial).collect(),
-        artifacts: report
-            .artifacts
-            .iter()
-            .map(|artifact| program_db::Artifact {
-                name: artifact.name.clone(),
-                content: artifact.content.clone(),
-            })
-            .collect(),
-        decisions: Vec::new(),
-        judgement: None,
-        outcome: report.outcome.clone(),
-    }
-}
-
-/// A trial as the database has it.
-pub fn stored_trial(record: &evaluator::TrialRecord) -> program_db::Trial {
-    program_db::Trial {
-        stage: record.stage.clone(),
-        arm: record.arm.as_str().to_owned(),
-        seed: record.seed,
-        started_at: record.started_at,
-        ended_at: record.ended_at,
-        wall_seconds: record.wall_seconds,
-        exit: record.exit.as_str().to_owned(),
-        tokens_per_second: record.tokens_per_second,
-        peak_memory_bytes: record.peak_memory_bytes,
-        process_peak_bytes: record.process_peak_bytes,
-        train_loss: record.train_loss,
-        validation_loss: record.validation_loss,
-        kernel: record.kernel.clone(),
-        kernel_layers: record.kernel_layers,
-        metrics: record.metrics.clone(),
-        message: record.message.clone(),
-        ..program_db::Trial::default()
-    }
 }
