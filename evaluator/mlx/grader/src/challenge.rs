@@ -49,11 +49,10 @@ impl Material {
         let bias = case.bias.then(|| random.normals(&[case.output], 1.0));
         let layer = layer(case, &weight, bias.as_deref())?;
         drop(weight);
-        // Activations of any size: a kernel that clamps or saturates is right for those around 1 only.
-        let magnitude = 2.0_f32.powf(random.source.random_range(-6.0..6.0));
-        let first = random.inputs(case, spread, magnitude);
-        let second = random.inputs(case, spread, 1.0);
-        let cotangent = random.normals(&[case.batch, case.length, case.output], 1.0);
+        let values = &challenge.values;
+        let first = random.inputs(case, spread, values.first, 1.0, values.uneven);
+        let second = random.inputs(case, spread, values.second, values.lora_b, false);
+        let cotangent = random.normals(&[case.batch, case.length, case.output], values.cotangent);
         let cotangent = host::to_bytes(&cotangent, case.dtype);
         Ok(Self { layer, first, second, cotangent, case: case.clone() })
     }
@@ -140,6 +139,11 @@ pub fn describe(case: &CheckCase) -> String {
     format!("{}×{}, {weight}{bias}, {:?}", case.input, case.output, case.dtype)
 }
 
+/// How many times larger than the others the few large numbers of an uneven x are.
+const SPIKE: f32 = 64.0;
+/// One in so many.
+const SPIKES: usize = 256;
+
 /// Whether a case can be made at all.
 pub fn check(case: &CheckCase) -> std::result::Result<(), String> {
     let lengths = [case.batch, case.length, case.input, case.output, case.rank];
@@ -216,17 +220,33 @@ impl Numbers {
         (radius * cosine) as f32
     }
 
-    /// x of that magnitude, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part as large as the weight's.
-    fn inputs(&mut self, case: &CheckCase, spread: f32, magnitude: f32) -> Inputs {
-        let x = self.normals(&[case.batch, case.length, case.input], magnitude);
+    /// x of that size, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part so many times as large as the
+    /// weight's.
+    fn inputs(&mut self, case: &CheckCase, spread: f32, size: f32, part: f32, uneven: bool) -> Inputs {
+        let mut x = self.normals(&[case.batch, case.length, case.input], size);
+        if uneven {
+            self.make_uneven(&mut x, case.input as usize);
+        }
         let lora_a: Vec<f32> =
             (0..case.input * case.rank).map(|_| self.source.random_range(-spread..spread)).collect();
         let factor = if case.scale == 0.0 { 1.0 } else { case.scale.abs() };
-        let lora_b = self.normals(&[case.rank, case.output], (3.0 / case.rank as f32).sqrt() / factor);
+        let lora_b = self.normals(&[case.rank, case.output], part * (3.0 / case.rank as f32).sqrt() / factor);
         Inputs {
             x: host::to_bytes(&x, case.dtype),
             lora_a: host::to_bytes(&lora_a, Dtype::Float32),
             lora_b: host::to_bytes(&lora_b, Dtype::Float32),
+        }
+    }
+
+    /// Puts in a row of zeros, if there are others, and single large numbers.
+    fn make_uneven(&mut self, x: &mut [f32], width: usize) {
+        for _ in 0..x.len().div_ceil(SPIKES) {
+            x[self.source.random_range(0..x.len())] *= SPIKE;
+        }
+        let rows = x.len() / width;
+        if rows > 1 {
+            let row = self.source.random_range(0..rows);
+            x[row * width..(row + 1) * width].fill(0.0);
         }
     }
 }

@@ -18,7 +18,7 @@ fn judged(kernel: &Kernel, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Compariso
 
 fn judged_by(runner: &mut Runner, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Comparison>)> {
     let judged = cases.iter().zip(7..).map(|(case, seed)| {
-        let challenge = Challenge { case: case.clone(), seed, idle_calls: 0 };
+        let challenge = Challenge::plain(case.clone(), seed);
         let answer = ask(runner, &challenge).unwrap_or_else(|reply| panic!("{reply:?}"));
         let judge = Judge::new(Material::new(&challenge).unwrap(), ERROR_BUDGET).unwrap();
         (case.clone(), judge.compare(&answer))
@@ -30,7 +30,7 @@ fn judged_by(runner: &mut Runner, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Co
 fn failure(kernel: &Kernel) -> String {
     let mut runner = checking(kernel, true);
     kernel_failure(
-        ask(&mut runner, &Challenge { case: cases()[0].clone(), seed: 7, idle_calls: 0 }).unwrap_err(),
+        ask(&mut runner, &Challenge::plain(cases()[0].clone(), 7)).unwrap_err(),
     )
 }
 
@@ -252,7 +252,7 @@ fn what_is_wrong_with_the_settings_is_nobodys_kernel() {
 
     let mut runner = checking(&kernel, true);
     let case = CheckCase { input: 100, ..cases()[0].clone() };
-    let reply = ask(&mut runner, &Challenge { case, seed: 1, idle_calls: 0 }).unwrap_err();
+    let reply = ask(&mut runner, &Challenge::plain(case, 1)).unwrap_err();
     let Reply::Failed(Failure { blame: Blame::Setup, message }) = reply else { panic!("{reply:?}") };
     assert!(message.contains("100×64"), "{message}");
 }
@@ -289,7 +289,7 @@ fn the_runner_goes_when_its_supervisor_does() {
 fn a_runner_that_is_asked_twice_answers_twice_the_same() {
     for lock in [true, false] {
         let mut runner = checking(&Kernel::initial(), lock);
-        let challenge = |seed| Challenge { case: cases()[1].clone(), seed, idle_calls: 0 };
+        let challenge = |seed| Challenge::plain(cases()[1].clone(), seed);
         let first = ask(&mut runner, &challenge(1)).unwrap();
         let other = ask(&mut runner, &challenge(2)).unwrap();
         assert!(first == ask(&mut runner, &challenge(1)).unwrap() && first != other, "lock: {lock}");
@@ -311,7 +311,7 @@ fn a_second_request_is_no_challenge() {
 fn what_a_kernel_prints_is_no_reply() {
     let kernel = Kernel::variant("bad.rs", "FAULT", "prints a reply");
     let mut runner = checking(&kernel, true);
-    let challenge = Challenge { case: cases()[0].clone(), seed: 1, idle_calls: 0 };
+    let challenge = Challenge::plain(cases()[0].clone(), 1);
     ask(&mut runner, &challenge).unwrap();
     runner.hang_up();
     assert_eq!(runner.reply(), None, "nothing but the one reply");
