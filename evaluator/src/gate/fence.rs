@@ -258,7 +258,7 @@ impl<'a> Place<'a> {
         if let Some((_, advice)) = WORDS.iter().find(|(forbidden, _)| *forbidden == word) {
             return self.refuse(format!("`{word}` is not allowed: {advice}"));
         }
-        if word.starts_with("transmute") {
+        if word.starts_with("transmute") && self.is_reached() {
             return self.refuse(format!(
                 "`{word}` is not allowed: {SAFE}; convert with `as`, `to_bits` or `astype`"
             ));

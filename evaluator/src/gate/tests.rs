@@ -226,7 +226,7 @@ const PASSED: &[&str] = &[
     "impl Mine { fn matmul_unchecked(&self) -> u8 { 1 } fn go(&self) -> u8 { self.matmul_unchecked() } }",
     "#[cfg(test)]\nmod tests { #[test] fn adds() { assert_eq!(1 + 1, 2); } }",
     "mod whole { #![allow(dead_code)] #![forbid(unsafe_code)] fn f() {} }",
-    "struct A { zeroed: u8 } fn f(a: A, unchecked_rows: u8) -> bool { let zeroed = a.zeroed; zeroed != unchecked_rows }",
+    "struct A { zeroed: u8 } fn f(a: A, unchecked_rows: u8) -> bool { let zeroed = a.zeroed; let transmuted = zeroed; transmuted != unchecked_rows }",
     "fn zeroed(n: usize) -> Vec<f32> { vec![0.0; n] } fn f() -> Vec<f32> { zeroed(3) }",
     "use kernel_api::transform::{Function, checkpoint, compile, custom_vjp}; use kernel_api::ops;",
     "use kernel_api::{Array as A, Dtype::{self, Float32}}; use self::inner::Thing as Other;",

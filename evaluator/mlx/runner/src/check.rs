@@ -48,7 +48,7 @@ struct Model {
 }
 
 /// So many companions are called before each call of the kernel.
-const CALLED: usize = 7;
+const CALLED: usize = 2;
 
 impl Model {
     fn build(build: BuildKernel, material: &Material, companions: u32) -> kernel_api::Result<Self> {
