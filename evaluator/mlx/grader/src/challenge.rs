@@ -240,13 +240,68 @@ impl Numbers {
 
     /// Puts in a row of zeros, if there are others, and single large numbers.
     fn make_uneven(&mut self, x: &mut [f32], width: usize) {
-        for _ in 0..x.len().div_ceil(SPIKES) {
-            x[self.source.random_range(0..x.len())] *= SPIKE;
+        for piece in x.chunks_mut(SPIKES) {
+            let place = self.source.random_range(0..piece.len());
+            piece[place] *= SPIKE;
         }
         let rows = x.len() / width;
         if rows > 1 {
             let row = self.source.random_range(0..rows);
             x[row * width..(row + 1) * width].fill(0.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trial_protocol::Values;
+
+    fn material(values: Values) -> Material {
+        let case = CheckCase {
+            batch: 2,
+            length: 5,
+            input: 512,
+            output: 32,
+            rank: 4,
+            scale: 2.0,
+            quantization: None,
+            bias: false,
+            dtype: Dtype::Float32,
+        };
+        Material::new(&Challenge { values, ..Challenge::plain(case, 5) }).unwrap()
+    }
+
+    fn largest(bytes: &[u8]) -> f32 {
+        host::from_bytes(bytes, Dtype::Float32).iter().fold(0.0, |most, value| most.max(value.abs()))
+    }
+
+    #[test]
+    fn values_are_as_large_as_the_challenge_says() {
+        let plain = material(Values::default());
+        let values = Values { first: 1024.0, second: 0.5, lora_b: 0.125, cotangent: 0.25, uneven: false };
+        let sized = material(values);
+        let ratio = |part: fn(&Material) -> &[u8]| largest(part(&sized)) / largest(part(&plain));
+        let ratios = [
+            ratio(|material| &material.first.x),
+            ratio(|material| &material.second.x),
+            ratio(|material| &material.first.lora_b),
+            ratio(|material| &material.second.lora_b),
+            ratio(|material| &material.cotangent),
+        ];
+        for (ratio, expected) in ratios.into_iter().zip([1024.0, 0.5, 1.0, 0.125, 0.25]) {
+            assert!((ratio / expected - 1.0).abs() < 1e-6, "{ratios:?}");
+        }
+    }
+
+    #[test]
+    fn an_uneven_x_has_a_row_of_zeros_and_large_numbers_in_the_others() {
+        let uneven = material(Values { uneven: true, ..Values::default() });
+        let x = host::from_bytes(&uneven.first.x, Dtype::Float32);
+        let rows: Vec<&[f32]> = x.chunks(512).collect();
+        assert_eq!(rows.iter().filter(|row| row.iter().all(|value| *value == 0.0)).count(), 1);
+        let large = x.iter().filter(|value| value.abs() > 6.0).count();
+        assert!((10..=18).contains(&large), "{large}");
+        assert!(largest(&uneven.second.x) < 6.0);
     }
 }

@@ -296,6 +296,27 @@ fn a_runner_that_is_asked_twice_answers_twice_the_same() {
     }
 }
 
+/// Whether the answer to the first case, with so many companions and idle calls, is right.
+fn passes(kernel: &Kernel, companions: u32, idle_calls: u32) -> bool {
+    let mut runner = checking(kernel, true);
+    let challenge = Challenge { companions, idle_calls, ..Challenge::plain(cases()[0].clone(), 7) };
+    let answer = ask(&mut runner, &challenge).unwrap_or_else(|reply| panic!("{reply:?}"));
+    let judge = Judge::new(Material::new(&challenge).unwrap(), ERROR_BUDGET).unwrap();
+    judge.compare(&answer).iter().all(|comparison| comparison.passed)
+}
+
+#[test]
+fn a_kernel_that_is_another_among_others_is_found_out() {
+    for fault in ["another among others", "another in turn"] {
+        let kernel = Kernel::variant("bad.rs", "FAULT", fault);
+        assert!(passes(&kernel, 0, 3), "{fault}: right where it is alone");
+        for companions in [1, 2, 30] {
+            assert!(!passes(&kernel, companions, 0), "{fault}, {companions} companions");
+        }
+    }
+    assert!(passes(&Kernel::initial(), 30, 3));
+}
+
 #[test]
 fn a_second_request_is_no_challenge() {
     let kernel = Kernel::initial();
