@@ -171,8 +171,7 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
         dtypes.filter(|dtype| (*dtype != Dtype::Float32) == is_half).collect()
     };
     let (single, half) = (of(false), of(true));
-    let mut ranks: Vec<i32> =
-        RANKS.filter(|rank| !announced.iter().any(|case| case.rank == *rank)).collect();
+    let mut ranks: Vec<i32> = RANKS.filter(|rank| !announced.iter().any(|case| case.rank == *rank)).collect();
     ranks.shuffle(rng);
 
     let mut kinds: Vec<Extreme> = Extreme::ALL.to_vec();
@@ -217,8 +216,10 @@ fn ordinary(rng: &mut ChaCha20Rng) -> CheckCase {
     }
 }
 
+/// What is large in one way is small in others: a check is to cost no more than it must.
 fn shaped(extreme: Extreme, case: CheckCase, rng: &mut ChaCha20Rng) -> CheckCase {
     let few = 1 + case.length % 8;
+    let (input, output) = (case.input.min(256), case.output.min(192));
     match extreme {
         Extreme::LargeRank => CheckCase { rank: rng.random_range(23..=37), ..case },
         Extreme::HugeRank => CheckCase { rank: rng.random_range(49..=80), ..case },
@@ -227,10 +228,12 @@ fn shaped(extreme: Extreme, case: CheckCase, rng: &mut ChaCha20Rng) -> CheckCase
             let batch = rng.random_range(1..=2);
             CheckCase { batch, length: 3 - batch, ..case }
         }
-        Extreme::Long => CheckCase { batch: 1, length: rng.random_range(170..=260), ..case },
+        Extreme::Long => CheckCase { batch: 1, length: rng.random_range(170..=260), input, output, ..case },
         Extreme::ManySequences => CheckCase { batch: rng.random_range(9..=17), length: few, ..case },
-        Extreme::Wide => CheckCase { input: 128 * rng.random_range(9..=12), length: few, ..case },
-        Extreme::Tall => CheckCase { output: 32 * (2 * rng.random_range(16..=20) + 1), length: few, ..case },
+        Extreme::Wide => CheckCase { input: 128 * rng.random_range(9..=12), output, length: few, ..case },
+        Extreme::Tall => {
+            CheckCase { output: 32 * (2 * rng.random_range(16..=20) + 1), input, length: few, ..case }
+        }
         Extreme::Square => CheckCase { output: case.input, ..case },
         Extreme::SmallScale => CheckCase { scale: rng.random_range(0.01..0.08), ..case },
         Extreme::LargeScale => CheckCase { scale: rng.random_range(80.0..200.0), ..case },
@@ -303,7 +306,8 @@ mod tests {
         for case in Checks::default().cases {
             let drawn = unannounced(std::slice::from_ref(&case), 40, &mut rng);
             assert_eq!(drawn.len(), 40);
-            let like = |other: &CheckCase| (other.quantization, other.dtype) == (case.quantization, case.dtype);
+            let like =
+                |other: &CheckCase| (other.quantization, other.dtype) == (case.quantization, case.dtype);
             assert!(drawn.iter().all(like), "{drawn:?}");
         }
         assert!(unannounced(&[], 40, &mut rng).is_empty());
@@ -321,8 +325,10 @@ mod tests {
                 .map(|challenge| &challenge.case)
                 .filter(|case| !announced.contains(case))
                 .collect();
-            let single: Vec<&&CheckCase> =
-                secret.iter().filter(|case| case.dtype == Dtype::Float32 && case.quantization.is_some()).collect();
+            let single: Vec<&&CheckCase> = secret
+                .iter()
+                .filter(|case| case.dtype == Dtype::Float32 && case.quantization.is_some())
+                .collect();
             let any = |what: &dyn Fn(&CheckCase) -> bool| single.iter().any(|case| what(case));
             assert!(any(&|case| case.rank > 48) && any(&|case| (23..=37).contains(&case.rank)), "{secret:?}");
             assert!(any(&|case| case.batch * case.length == 1) && any(&|case| case.batch * case.length == 2));
@@ -364,7 +370,8 @@ mod tests {
             let drawn = draw(&announced, 18, &mut Secret::draw().unwrap().generator());
             let numbers: [fn(&Challenge) -> u32; 2] = [|one| one.idle_calls, |one| one.companions];
             for number in numbers {
-                let mut many: Vec<&Challenge> = drawn.iter().filter(|challenge| number(challenge) > 2).collect();
+                let mut many: Vec<&Challenge> =
+                    drawn.iter().filter(|challenge| number(challenge) > 2).collect();
                 many.sort_by_key(|challenge| number(challenge));
                 assert!((4..=PATIENT).contains(&many.len()), "{drawn:?}");
                 let most = number(many[many.len() - 1]);

@@ -335,7 +335,8 @@ impl<'a> Place<'a> {
         let name = open.next(1);
         let is_tool = open.is_path(2);
         // Tests are built by nobody here, and looked at like everything else.
-        let is_test = name == "test" || (name == "cfg" && (2..=4).map(|at| open.next(at)).eq(["(", "test", ")"]));
+        let is_test =
+            name == "test" || (name == "cfg" && (2..=4).map(|at| open.next(at)).eq(["(", "test", ")"]));
         let allowed = match (is_inner, is_tool) {
             (_, true) => name == "rustfmt" && !is_inner,
             (true, false) => name == "doc" || LINTS.contains(&name),

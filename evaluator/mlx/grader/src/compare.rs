@@ -114,8 +114,10 @@ fn executions(material: &Material) -> impl Iterator<Item = Execution> {
 fn own_first_error(material: &Material, truth: &Truth) -> Result<f64> {
     let mut worst = 0.0_f64;
     for execution in executions(material) {
-        let values: Vec<f32> =
-            host::numbers(&first_result(execution, material)?)?.into_iter().map(|value| value as f32).collect();
+        let values: Vec<f32> = host::numbers(&first_result(execution, material)?)?
+            .into_iter()
+            .map(|value| value as f32)
+            .collect();
         worst = worst.max(difference(&values, &truth.first).unwrap_or(CEILING));
     }
     Ok(worst)

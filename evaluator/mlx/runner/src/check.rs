@@ -36,7 +36,8 @@ fn answer(build: BuildKernel, challenge: &Challenge) -> std::result::Result<Vec<
     };
     let mut model = Model::build(build, &material, challenge.companions).map_err(|error| blame(&error))?;
     let inputs = material.arrays(&material.first);
-    let raw = calls(&mut model, &material, &inputs, challenge.idle_calls).map_err(|error| blame(&error.what()))?;
+    let raw =
+        calls(&mut model, &material, &inputs, challenge.idle_calls).map_err(|error| blame(&error.what()))?;
     debug_assert_eq!(raw.len(), AnswerLayout::of(case).bytes());
     Ok(raw)
 }
@@ -52,7 +53,8 @@ const CALLED: usize = 2;
 
 impl Model {
     fn build(build: BuildKernel, material: &Material, companions: u32) -> kernel_api::Result<Self> {
-        let many = |count: u32| (0..count).map(|_| build(&material.layer)).collect::<kernel_api::Result<Vec<_>>>();
+        let many =
+            |count: u32| (0..count).map(|_| build(&material.layer)).collect::<kernel_api::Result<Vec<_>>>();
         let mut others = many(companions / 2)?;
         let kernel = build(&material.layer)?;
         others.extend(many(companions.div_ceil(2))?);

@@ -29,9 +29,7 @@ fn judged_by(runner: &mut Runner, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Co
 /// What a kernel does with the first case, when it fails to answer.
 fn failure(kernel: &Kernel) -> String {
     let mut runner = checking(kernel, true);
-    kernel_failure(
-        ask(&mut runner, &Challenge::plain(cases()[0].clone(), 7)).unwrap_err(),
-    )
+    kernel_failure(ask(&mut runner, &Challenge::plain(cases()[0].clone(), 7)).unwrap_err())
 }
 
 fn kernel_failure(reply: Reply) -> String {
