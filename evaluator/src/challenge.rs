@@ -1,17 +1,24 @@
 //! Which layers a candidate has to compute in a check: the announced ones, and some that nobody can have prepared for.
+//!
+//! Whatever is drawn from a range is drawn in layers of that range, one for each challenge: what is wrong in a part of it is found
+//! out each time, not most times.
 
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha20Rng;
-use trial_protocol::{Challenge, CheckCase, Dtype};
+use trial_protocol::{Challenge, CheckCase, Dtype, Quantization, Values};
 
 use crate::secret::fresh_seed;
 
-/// Most calls that nobody compares, of the one challenge that has many.
-const MOST_IDLE_CALLS: f64 = 200.0;
+/// Most calls that nobody compares, and most companions, of one challenge.
+const MOST_IDLE: f64 = 200.0;
+/// Challenges with many of them: about 2, 6, 15, 35, 80 and 180. Others have few.
+const PATIENT: usize = 6;
+/// The ranks of secret layers without a rank of their own.
+const RANKS: std::ops::RangeInclusive<i32> = 1..=16;
 
-/// All announced cases and `secret` unannounced ones, in an order and with values that nobody can know before. One of the
-/// smaller layers is called many times before it is compared.
+/// All announced cases and `secret` unannounced ones, in an order and with values that nobody can know before. Some of the
+/// smaller layers are called many times before they are compared, among many others.
 pub(crate) fn draw(announced: &[CheckCase], secret: u32, rng: &mut ChaCha20Rng) -> Vec<Challenge> {
     let mut cases: Vec<CheckCase> = Vec::new();
     for case in announced {
@@ -19,59 +26,89 @@ pub(crate) fn draw(announced: &[CheckCase], secret: u32, rng: &mut ChaCha20Rng) 
             cases.push(case.clone());
         }
     }
-    // Turn by turn, so that each kind of layer is among so many; which ones a smaller number leaves out is chance.
-    let mut extremes = Extreme::ALL;
-    extremes.shuffle(rng);
-    cases.extend(
-        extremes
-            .iter()
-            .cycle()
-            .take(secret as usize)
-            .filter_map(|extreme| unannounced(announced, *extreme, rng)),
-    );
+    cases.extend(unannounced(&cases, secret as usize, rng));
     cases.shuffle(rng);
-    let patient = small_quantized(&cases, rng);
-    let challenge = |(position, case)| {
-        let idle_calls = if Some(position) == patient {
-            // As likely between 5 and 10 as between 100 and 200.
-            MOST_IDLE_CALLS.powf(rng.random_range(0.3..1.0)) as u32
-        } else {
-            rng.random_range(0..=2)
-        };
-        Challenge { case, seed: fresh_seed(rng), idle_calls }
+    let mut idle: Vec<u32> = cases.iter().map(|_| rng.random_range(0..=2)).collect();
+    let mut companions: Vec<u32> = cases.iter().map(|_| rng.random_range(0..=2)).collect();
+    let patient = small_quantized(&cases, PATIENT, rng);
+    for many in [&mut idle, &mut companions] {
+        let numbers = strata(patient.len(), rng);
+        for (&position, part) in patient.iter().zip(numbers) {
+            many[position] = MOST_IDLE.powf(part).ceil() as u32;
+        }
+    }
+    let values = values(&cases, rng);
+    let rest = idle.into_iter().zip(companions).zip(values);
+    let challenge = |(case, ((idle_calls, companions), values))| {
+        let seed = fresh_seed(rng);
+        Challenge { case, seed, idle_calls, companions, values }
     };
-    cases.into_iter().enumerate().map(challenge).collect()
+    cases.into_iter().zip(rest).map(challenge).collect()
 }
 
-/// The position of some layer that is quick to compute; a quantized one if there is any.
-fn small_quantized(cases: &[CheckCase], rng: &mut ChaCha20Rng) -> Option<usize> {
+/// One number of each of so many equal parts of 0..1, in any order.
+fn strata(count: usize, rng: &mut ChaCha20Rng) -> Vec<f64> {
+    let mut parts: Vec<f64> =
+        (0..count).map(|part| (part as f64 + rng.random_range(0.0..1.0)) / count as f64).collect();
+    parts.shuffle(rng);
+    parts
+}
+
+/// Sizes of each layer's values: a kernel that clamps, saturates or ignores what is small is right for ordinary ones only.
+fn values(cases: &[CheckCase], rng: &mut ChaCha20Rng) -> Vec<Values> {
+    let mut parts = || strata(cases.len(), rng);
+    let (first, second, lora_b, cotangent, uneven) = (parts(), parts(), parts(), parts(), parts());
+    let of = |(at, case): (usize, &CheckCase)| {
+        // Half precision of 16 bits ends at 65504, and loses digits below 0.00006.
+        let is_narrow = case.dtype == Dtype::Float16;
+        let reach = |narrow: (f64, f64), wide: (f64, f64), part: f64| {
+            let (least, most) = if is_narrow { narrow } else { wide };
+            2.0_f64.powf(least + (most - least) * part) as f32
+        };
+        Values {
+            first: reach((-6.0, 6.0), (-12.0, 12.0), first[at]),
+            second: reach((-3.0, 3.0), (-8.0, 8.0), second[at]),
+            // Ordinary in every second layer.
+            lora_b: reach((-6.0, 0.0), (-14.0, 0.0), (2.0 * lora_b[at]).min(1.0)),
+            cotangent: reach((-6.0, 3.0), (-18.0, 8.0), cotangent[at]),
+            uneven: uneven[at] < 0.5,
+        }
+    };
+    cases.iter().enumerate().map(of).collect()
+}
+
+/// Positions of some layers that are quick to compute; quantized ones of single precision, where most is seen, if there are any.
+fn small_quantized(cases: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> Vec<usize> {
     let work = |case: &CheckCase| {
         i64::from(case.batch * case.length) * i64::from(case.input) * i64::from(case.output)
     };
     let mut positions: Vec<usize> = (0..cases.len()).collect();
-    positions.sort_by_key(|&position| (cases[position].quantization.is_none(), work(&cases[position])));
-    positions.truncate(positions.len().div_ceil(3));
-    positions.choose(rng).copied()
+    let order = |case: &CheckCase| (case.quantization.is_none(), case.dtype != Dtype::Float32, work(case));
+    positions.sort_by_key(|&position| order(&cases[position]));
+    positions.truncate(cases.len().div_ceil(3).max(count));
+    positions.shuffle(rng);
+    positions.truncate(count);
+    positions
 }
 
 /// One announced layer with values that nobody can know before; a quantized one if there is any.
 pub(crate) fn draw_one(announced: &[CheckCase], rng: &mut ChaCha20Rng) -> Vec<Challenge> {
     let quantized: Vec<&CheckCase> = announced.iter().filter(|case| case.quantization.is_some()).collect();
     let case = quantized.choose(rng).copied().or_else(|| announced.choose(rng));
-    case.map(|case| Challenge { case: case.clone(), seed: fresh_seed(rng), idle_calls: 0 })
-        .into_iter()
-        .collect()
+    case.map(|case| Challenge::plain(case.clone(), fresh_seed(rng))).into_iter().collect()
 }
 
 /// What is out of the ordinary with a secret layer: what a kernel for the layers at hand forgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extreme {
-    /// The smallest adapter.
-    RankOne,
-    /// A larger adapter than any of the announced layers', of an odd rank.
+    /// A larger adapter than any of the announced layers'.
     LargeRank,
+    /// A much larger one.
+    HugeRank,
     /// One row: a product with a vector.
     OneRow,
+    /// Two rows, in one sequence or in two.
+    TwoRows,
     /// Many rows in one sequence.
     Long,
     /// Many short sequences.
@@ -82,79 +119,126 @@ enum Extreme {
     Tall,
     /// As many inputs as outputs.
     Square,
-    /// An adapter that counts for little, or for much.
-    Scale,
+    /// An adapter that counts for little.
+    SmallScale,
+    /// An adapter that counts for much.
+    LargeScale,
     /// Not quantized, where some announced layer isn't.
     Plain,
-    /// Half precision, where some announced layer has it.
-    Half,
     /// Nothing.
     Ordinary,
+    /// Half precision, where some announced layer has it: one for each way of storing weights.
+    Half,
 }
 
 impl Extreme {
-    const ALL: [Self; 12] = [
-        Self::RankOne,
+    const ALL: [Self; 14] = [
         Self::LargeRank,
+        Self::HugeRank,
         Self::OneRow,
+        Self::TwoRows,
         Self::Long,
         Self::ManySequences,
         Self::Wide,
         Self::Tall,
         Self::Square,
-        Self::Scale,
+        Self::SmallScale,
+        Self::LargeScale,
         Self::Plain,
-        Self::Half,
         Self::Ordinary,
+        Self::Half,
     ];
 }
 
-/// A layer of any shape, extreme in one way. How its weight is stored and what types it has are what some announced layer has
-/// too: a kernel may rely on that. But for [`Extreme::Plain`] it is quantized if any announced layer is: what isn't reaches no
-/// quantized kernel.
-fn unannounced(announced: &[CheckCase], extreme: Extreme, rng: &mut ChaCha20Rng) -> Option<CheckCase> {
-    let stored_so: Vec<&CheckCase> =
-        announced.iter().filter(|case| case.quantization.is_some() != (extreme == Extreme::Plain)).collect();
-    let quantization = stored_so.choose(rng).copied().or_else(|| announced.choose(rng))?.quantization;
-    let half: Vec<&CheckCase> = announced.iter().filter(|case| case.dtype != Dtype::Float32).collect();
-    let dtype = match extreme {
-        Extreme::Half => half.choose(rng).copied().or_else(|| announced.choose(rng))?.dtype,
-        _ => announced.choose(rng)?.dtype,
+/// So many layers of any shape, each extreme in one way, turn by turn, so that each kind of layer is among enough of them; which ones
+/// a smaller number leaves out is chance. How their weights are stored and what types they have are what some announced layer has
+/// too: a kernel may rely on that. But for [`Extreme::Plain`] they are quantized if any announced layer is: what isn't reaches no
+/// quantized kernel. They are of single precision if any announced layer is: there the smallest error shows.
+fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> Vec<CheckCase> {
+    let mut stored: Vec<Option<Quantization>> = Vec::new();
+    for case in announced {
+        if !stored.contains(&case.quantization) {
+            stored.push(case.quantization);
+        }
+    }
+    let (mut quantized, plain): (Vec<_>, Vec<_>) = stored.into_iter().partition(Option::is_some);
+    if quantized.is_empty() {
+        quantized.clone_from(&plain);
+    }
+    quantized.shuffle(rng);
+    let of = |is_half: bool| -> Vec<Dtype> {
+        let dtypes = announced.iter().map(|case| case.dtype);
+        dtypes.filter(|dtype| (*dtype != Dtype::Float32) == is_half).collect()
     };
-    let case = CheckCase {
+    let (single, half) = (of(false), of(true));
+    let mut ranks: Vec<i32> = RANKS.filter(|rank| !announced.iter().any(|case| case.rank == *rank)).collect();
+    ranks.shuffle(rng);
+
+    let mut kinds: Vec<Extreme> = Extreme::ALL.to_vec();
+    kinds.extend(std::iter::repeat_n(Extreme::Half, quantized.len().saturating_sub(1)));
+    kinds.shuffle(rng);
+    let (mut halves, mut others, mut bias) = (0, 0, rng.random_bool(0.5));
+    let mut cases = Vec::with_capacity(count);
+    let mut at = 0;
+    for extreme in kinds.iter().cycle().take(count) {
+        let is_half = *extreme == Extreme::Half && !half.is_empty();
+        // Each kind of layer takes the ways of storing weights in turn.
+        let turn = if is_half { &mut halves } else { &mut others };
+        *turn += 1;
+        let quantization = match extreme {
+            Extreme::Plain if !plain.is_empty() => None,
+            _ => quantized.get((*turn - 1) % quantized.len().max(1)).copied().flatten(),
+        };
+        let dtypes = if is_half || single.is_empty() { &half } else { &single };
+        let Some(&dtype) = dtypes.choose(rng) else { break };
+        bias = !bias;
+        let rank = ranks.get(at % ranks.len().max(1)).copied().unwrap_or_else(|| rng.random_range(RANKS));
+        // Two bring a rank of their own, and one reaches no quantized kernel.
+        at += usize::from(![Extreme::LargeRank, Extreme::HugeRank, Extreme::Plain].contains(extreme));
+        cases.push(shaped(*extreme, CheckCase { quantization, dtype, bias, rank, ..ordinary(rng) }, rng));
+    }
+    cases
+}
+
+/// A layer's shape; the rest is to be filled in.
+fn ordinary(rng: &mut ChaCha20Rng) -> CheckCase {
+    CheckCase {
         batch: rng.random_range(1..=3),
         length: rng.random_range(1..=40),
         // Whole groups of up to 128, and whole words of packed weights.
         input: 128 * rng.random_range(1..=4),
         output: 64 * rng.random_range(1..=8),
-        rank: rng.random_range(1..=16),
+        rank: 1,
         scale: rng.random_range(0.5..32.0),
-        quantization,
-        bias: rng.random_bool(0.5),
-        dtype,
-    };
-    Some(match extreme {
-        Extreme::RankOne => CheckCase { rank: 1, ..case },
-        Extreme::LargeRank => CheckCase { rank: 2 * rng.random_range(8..=32) + 1, ..case },
+        quantization: None,
+        bias: false,
+        dtype: Dtype::Float32,
+    }
+}
+
+/// What is large in one way is small in others: a check is to cost no more than it must.
+fn shaped(extreme: Extreme, case: CheckCase, rng: &mut ChaCha20Rng) -> CheckCase {
+    let few = 1 + case.length % 8;
+    let (input, output) = (case.input.min(256), case.output.min(192));
+    match extreme {
+        Extreme::LargeRank => CheckCase { rank: rng.random_range(23..=37), ..case },
+        Extreme::HugeRank => CheckCase { rank: rng.random_range(49..=80), ..case },
         Extreme::OneRow => CheckCase { batch: 1, length: 1, ..case },
-        Extreme::Long => CheckCase { batch: 1, length: rng.random_range(65..=200), ..case },
-        Extreme::ManySequences => {
-            CheckCase { batch: rng.random_range(4..=9), length: rng.random_range(1..=12), ..case }
+        Extreme::TwoRows => {
+            let batch = rng.random_range(1..=2);
+            CheckCase { batch, length: 3 - batch, ..case }
         }
-        Extreme::Wide => {
-            CheckCase { input: 128 * rng.random_range(5..=10), length: 1 + case.length % 8, ..case }
-        }
+        Extreme::Long => CheckCase { batch: 1, length: rng.random_range(170..=260), input, output, ..case },
+        Extreme::ManySequences => CheckCase { batch: rng.random_range(9..=17), length: few, ..case },
+        Extreme::Wide => CheckCase { input: 128 * rng.random_range(9..=12), output, length: few, ..case },
         Extreme::Tall => {
-            CheckCase { output: 32 * (2 * rng.random_range(9..=18) + 1), length: 1 + case.length % 8, ..case }
+            CheckCase { output: 32 * (2 * rng.random_range(16..=20) + 1), input, length: few, ..case }
         }
         Extreme::Square => CheckCase { output: case.input, ..case },
-        Extreme::Scale => {
-            let small = rng.random_bool(0.5);
-            let scale = if small { rng.random_range(0.01..0.5) } else { rng.random_range(32.0..200.0) };
-            CheckCase { scale, ..case }
-        }
-        Extreme::Plain | Extreme::Half | Extreme::Ordinary => case,
-    })
+        Extreme::SmallScale => CheckCase { scale: rng.random_range(0.01..0.08), ..case },
+        Extreme::LargeScale => CheckCase { scale: rng.random_range(80.0..200.0), ..case },
+        Extreme::Plain | Extreme::Ordinary | Extreme::Half => case,
+    }
 }
 
 #[cfg(test)]
@@ -206,51 +290,95 @@ mod tests {
     fn secret_layers_are_stored_like_announced_ones_and_can_be_quantized() {
         let announced = Checks::default().cases;
         let mut rng = Secret::draw().unwrap().generator();
-        for extreme in Extreme::ALL.into_iter().cycle().take(600) {
-            let case = unannounced(&announced, extreme, &mut rng).unwrap();
+        for case in unannounced(&announced, 600, &mut rng) {
             assert!(announced.iter().any(|other| other.quantization == case.quantization));
             assert!(announced.iter().any(|other| other.dtype == case.dtype));
             assert!(
                 case.quantization.is_none_or(|q| case.input % q.group_size == 0 && case.output % 32 == 0),
                 "{case:?}"
             );
-            assert_eq!(case.quantization.is_none(), extreme == Extreme::Plain, "{case:?}");
         }
     }
 
     #[test]
-    fn as_many_secret_layers_as_there_are_extremes_have_each_of_them() {
+    fn layers_of_one_type_and_without_quantization_are_enough_to_draw_from() {
+        let mut rng = Secret::draw().unwrap().generator();
+        for case in Checks::default().cases {
+            let drawn = unannounced(std::slice::from_ref(&case), 40, &mut rng);
+            assert_eq!(drawn.len(), 40);
+            let like =
+                |other: &CheckCase| (other.quantization, other.dtype) == (case.quantization, case.dtype);
+            assert!(drawn.iter().all(like), "{drawn:?}");
+        }
+        assert!(unannounced(&[], 40, &mut rng).is_empty());
+    }
+
+    /// What each evaluation must have, whatever is drawn.
+    #[test]
+    fn every_kind_of_layer_is_among_the_secret_ones_each_time() {
         let announced = Checks::default().cases;
-        let count = Extreme::ALL.len();
-        assert!(Checks::default().secret_cases as usize >= count);
-        for _ in 0..100 {
-            let drawn = draw(&announced, count as u32, &mut Secret::draw().unwrap().generator());
+        let count = Checks::default().secret_cases;
+        for _ in 0..200 {
+            let drawn = draw(&announced, count, &mut Secret::draw().unwrap().generator());
             let secret: Vec<&CheckCase> = drawn
                 .iter()
                 .map(|challenge| &challenge.case)
                 .filter(|case| !announced.contains(case))
                 .collect();
-            let any = |what: fn(&CheckCase) -> bool| secret.iter().any(|case| what(case));
-            assert!(any(|case| case.rank == 1 && case.quantization.is_some()), "{secret:?}");
-            assert!(any(|case| case.rank > 16) && any(|case| case.batch * case.length == 1), "{secret:?}");
-            assert!(any(|case| case.length > 64) && any(|case| case.batch > 3), "{secret:?}");
-            assert!(any(|case| case.input > 512) && any(|case| case.output > 512), "{secret:?}");
-            assert!(any(|case| case.input == case.output), "{secret:?}");
-            assert!(any(|case| case.scale < 0.5 || case.scale >= 32.0), "{secret:?}");
-            assert!(any(|case| case.quantization.is_none()), "{secret:?}");
-            assert!(any(|case| case.dtype != Dtype::Float32), "{secret:?}");
+            let single: Vec<&&CheckCase> = secret
+                .iter()
+                .filter(|case| case.dtype == Dtype::Float32 && case.quantization.is_some())
+                .collect();
+            let any = |what: &dyn Fn(&CheckCase) -> bool| single.iter().any(|case| what(case));
+            assert!(any(&|case| case.rank > 48) && any(&|case| (23..=37).contains(&case.rank)), "{secret:?}");
+            assert!(any(&|case| case.batch * case.length == 1) && any(&|case| case.batch * case.length == 2));
+            assert!(any(&|case| case.length > 160) && any(&|case| case.batch > 8), "{secret:?}");
+            assert!(any(&|case| case.input > 1024) && any(&|case| case.output > 1024), "{secret:?}");
+            assert!(any(&|case| case.input == case.output), "{secret:?}");
+            assert!(any(&|case| case.scale < 0.1) && any(&|case| case.scale > 64.0), "{secret:?}");
+            assert!(secret.iter().any(|case| case.quantization.is_none()), "{secret:?}");
+            for rank in RANKS {
+                assert!(drawn.iter().any(|challenge| challenge.case.rank == rank), "rank {rank}: {drawn:?}");
+            }
+            for case in announced.iter().filter(|case| case.quantization.is_some()) {
+                let half = secret
+                    .iter()
+                    .filter(|other| other.dtype != Dtype::Float32 && other.quantization == case.quantization);
+                assert_eq!(half.count(), 1, "{secret:?}");
+            }
         }
     }
 
     #[test]
-    fn one_layer_is_called_more_often_than_the_others_and_it_is_a_quantized_one() {
+    fn values_of_every_size_are_among_them_each_time() {
         let announced = Checks::default().cases;
         for _ in 0..100 {
-            let drawn = draw(&announced, 12, &mut Secret::draw().unwrap().generator());
-            let patient: Vec<&Challenge> =
-                drawn.iter().filter(|challenge| challenge.idle_calls > 2).collect();
-            assert_eq!(patient.len(), 1, "{drawn:?}");
-            assert!(patient[0].case.quantization.is_some() && patient[0].idle_calls <= 200, "{patient:?}");
+            let drawn = draw(&announced, 18, &mut Secret::draw().unwrap().generator());
+            let any = |what: &dyn Fn(&Values) -> bool| drawn.iter().any(|challenge| what(&challenge.values));
+            assert!(any(&|values| values.first > 2000.0) && any(&|values| values.first < 0.0005));
+            assert!(any(&|values| values.second > 160.0) && any(&|values| values.second < 0.0065));
+            assert!(any(&|values| values.cotangent > 100.0) && any(&|values| values.cotangent < 1e-5));
+            assert!(any(&|values| values.lora_b < 0.0002) && any(&|values| values.lora_b == 1.0));
+            assert!(any(&|values| values.uneven) && any(&|values| !values.uneven));
+        }
+    }
+
+    #[test]
+    fn some_small_layers_are_called_more_often_than_the_others_and_among_more() {
+        let announced = Checks::default().cases;
+        for _ in 0..100 {
+            let drawn = draw(&announced, 18, &mut Secret::draw().unwrap().generator());
+            let numbers: [fn(&Challenge) -> u32; 2] = [|one| one.idle_calls, |one| one.companions];
+            for number in numbers {
+                let mut many: Vec<&Challenge> =
+                    drawn.iter().filter(|challenge| number(challenge) > 2).collect();
+                many.sort_by_key(|challenge| number(challenge));
+                assert!((4..=PATIENT).contains(&many.len()), "{drawn:?}");
+                let most = number(many[many.len() - 1]);
+                assert!((80..=200).contains(&most), "{drawn:?}");
+                assert!(many.iter().all(|challenge| challenge.case.quantization.is_some()), "{many:?}");
+                assert!(many.iter().any(|challenge| (6..=15).contains(&number(challenge))), "{many:?}");
+            }
         }
     }
 }

@@ -12,14 +12,14 @@ use trial_protocol::{MAX_FRAME, MAX_RAW};
 
 /// Both directions of one conversation.
 #[derive(Debug)]
-pub(crate) struct Frames<R, W> {
+pub struct Frames<R, W> {
     from: R,
     to: W,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Silence {
+pub enum Silence {
     /// The other end closed its pipes.
     Closed,
     /// What came is not an answer.
@@ -27,12 +27,13 @@ pub(crate) enum Silence {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Frames<R, W> {
-    pub(crate) fn new(from: R, to: W) -> Self {
+    /// A conversation over these two ends.
+    pub fn new(from: R, to: W) -> Self {
         Self { from, to }
     }
 
     /// Sends a message, in one write.
-    pub(crate) async fn send<T: Serialize + Sync>(&mut self, message: &T) -> Result<(), Silence> {
+    pub async fn send<T: Serialize + Sync>(&mut self, message: &T) -> Result<(), Silence> {
         let mut frame = vec![0; 4];
         serde_json::to_writer(&mut frame, message).map_err(|error| Silence::Nonsense(error.to_string()))?;
         let length = length(frame.len() - 4, MAX_FRAME)?;
@@ -41,13 +42,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Frames<R, W> {
     }
 
     /// Sends a raw frame.
-    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Silence> {
+    pub async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Silence> {
         self.write(&length(bytes.len(), MAX_RAW)?.to_le_bytes()).await?;
         self.write(bytes).await
     }
 
     /// Receives a message.
-    pub(crate) async fn receive<T: DeserializeOwned>(&mut self) -> Result<T, Silence> {
+    pub async fn receive<T: DeserializeOwned>(&mut self) -> Result<T, Silence> {
         let length = self.length().await?;
         if length > MAX_FRAME {
             return Err(unreadable(&format!("a frame of {length} bytes")));
@@ -57,7 +58,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Frames<R, W> {
     }
 
     /// Receives a raw frame, which has to have exactly that many bytes.
-    pub(crate) async fn receive_raw(&mut self, bytes: u64) -> Result<Vec<u8>, Silence> {
+    pub async fn receive_raw(&mut self, bytes: u64) -> Result<Vec<u8>, Silence> {
         let length = self.length().await?;
         if u64::from(length) != bytes || length > MAX_RAW {
             return Err(unreadable(&format!("a raw frame of {length} bytes instead of {bytes}")));
@@ -66,7 +67,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Frames<R, W> {
     }
 
     /// Whether something lies there that nobody has asked for. Doesn't wait; what it finds is lost.
-    pub(crate) async fn has_unasked(&mut self) -> bool {
+    pub async fn has_unasked(&mut self) -> bool {
         let read = std::pin::pin!(self.from.read_u8());
         matches!(futures::poll!(read), std::task::Poll::Ready(Ok(_)))
     }

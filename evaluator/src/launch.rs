@@ -14,9 +14,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+use tokio_util::codec::FramedRead;
 
-use crate::order::{Ask, Ended, How, MemoryUse, News, Order, Tier};
+use crate::order::{self, Ask, Ended, How, MemoryUse, News, Order, Tier};
 
 /// How a launcher's stdin and stdout, which are its command's, are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,11 +207,7 @@ struct Listener {
 impl Listener {
     /// The end; `None` if the launcher went without telling.
     async fn read(&mut self, news: OwnedReadHalf) -> io::Result<Option<Ended>> {
-        let codec = LengthDelimitedCodec::builder()
-            .little_endian()
-            .max_frame_length(trial_protocol::MAX_FRAME as usize)
-            .new_codec();
-        let mut frames = FramedRead::new(news, codec);
+        let mut frames = FramedRead::new(news, order::codec());
         while let Some(frame) = frames.next().await {
             match serde_json::from_slice(&frame?)? {
                 News::Started { pid, tier } => {

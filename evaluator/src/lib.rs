@@ -21,7 +21,8 @@ mod confine;
 pub mod descendants;
 mod device;
 mod footprint;
-mod frames;
+#[doc(hidden)]
+pub mod frames;
 pub mod gate;
 mod grader;
 pub mod harness;

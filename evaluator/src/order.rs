@@ -10,6 +10,13 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tokio_util::codec::LengthDelimitedCodec;
+
+/// The framing of a launcher's news.
+pub fn codec() -> LengthDelimitedCodec {
+    let longest = trial_protocol::MAX_FRAME as usize;
+    LengthDelimitedCodec::builder().little_endian().max_frame_length(longest).new_codec()
+}
 
 /// One command to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,18 +5,14 @@
 
 use std::fmt::Debug;
 
+use evaluator::frames::Frames;
 use evaluator::{order, wire};
+use futures::executor::block_on;
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
-
-/// As the evaluator reads from launchers, runners and graders.
-fn codec() -> LengthDelimitedCodec {
-    let longest = trial_protocol::MAX_FRAME as usize;
-    LengthDelimitedCodec::builder().little_endian().max_frame_length(longest).new_codec()
-}
 
 /// All frames up to the first error, and whether there was one. The bytes arrive `chunk` at a time.
 fn frames(bytes: &[u8], chunk: usize, mut codec: LengthDelimitedCodec) -> (Vec<BytesMut>, bool) {
@@ -46,6 +42,11 @@ fn is_stable<T: Serialize + DeserializeOwned + Debug>(frame: &[u8]) -> bool {
 fn messages(frame: &[u8]) {
     is_stable::<trial_protocol::Reply>(frame);
     is_stable::<trial_protocol::Request>(frame);
+    is_stable::<trial_protocol::Challenge>(frame);
+    is_stable::<trial_protocol::Go>(frame);
+    is_stable::<trial_protocol::GradeReply>(frame);
+    is_stable::<trial_protocol::GradeRequest>(frame);
+    is_stable::<trial_protocol::Description>(frame);
     is_stable::<order::News>(frame);
     is_stable::<order::Order>(frame);
     is_stable::<order::Ask>(frame);
@@ -61,16 +62,25 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let chunk = usize::from(how / 2) + 1;
-    let (whole, failed) = frames(data, data.len().max(1), codec());
-    assert_eq!((&whole, failed), (&frames(data, chunk, codec()).0, frames(data, chunk, codec()).1));
+    // As the evaluator reads a launcher's news.
+    let (whole, failed) = frames(data, data.len().max(1), order::codec());
+    let (again, failed_again) = frames(data, chunk, order::codec());
+    assert_eq!((&whole, failed), (&again, failed_again));
     let _ = frames(data, chunk, wire::codec());
     let mut rest = data;
+    // As it reads answers of runners and graders, which may lie in a raw frame of a length that is known.
+    let mut answers = Frames::new(data, tokio::io::sink());
+    let mut raw = Frames::new(data, tokio::io::sink());
     for frame in &whole {
         messages(frame);
         // The launcher and the runner read the same bytes in the simpler way.
         let read = trial_protocol::read_frame::<serde_json::Value>(&mut rest);
-        assert_eq!(read.is_ok(), serde_json::from_slice::<serde_json::Value>(frame).is_ok());
+        let understood = serde_json::from_slice::<serde_json::Value>(frame);
+        assert_eq!(read.is_ok(), understood.is_ok());
+        assert_eq!(block_on(answers.receive::<serde_json::Value>()).ok(), understood.ok());
+        assert_eq!(block_on(raw.receive_raw(frame.len() as u64)).as_deref(), Ok(&frame[..]));
     }
+    assert!(block_on(answers.receive::<serde_json::Value>()).is_err(), "more than there is");
     if failed {
         assert!(
             trial_protocol::read_frame::<serde_json::Value>(&mut rest).is_err(),

@@ -13,26 +13,38 @@ CEILING = 2e7
 
 
 def make(seed):
-    """Batches of secret lengths. Some numbers are too close for floats, some batches repeat the ends of earlier ones."""
+    """Batches of secret lengths. Some numbers are too close for floats or too large for 64 bits, and some batches look like others."""
     source = random.Random(seed)
-    batches = [[]]
+
+    def some(length, least=-10**9, end=10**9):
+        return [source.randrange(least, end) for _ in range(length)]
+
+    batches = [[], some(1), some(1) * source.randrange(2, 160), sorted(some(source.randrange(4, 160)))]
+    batches.append(sorted(some(source.randrange(4, 160)), reverse=True))
+    batches.append(some(source.randrange(4, 160), least=-10**9, end=0))
+    batches.append([number << 40 for number in some(source.randrange(4, 160))])
+    batches.append(some(source.randrange(600, 900)))
     # Some of each kind, whatever the seed; in an order that nobody knows.
-    kinds = list(range(4)) * 3
-    source.shuffle(kinds)
-    for kind in kinds:
+    for kind in list(range(4)) * 2:
         length = source.randrange(2, 160)
         if kind == 0:
-            batch = [source.randrange(-5, 6) for _ in range(length)]
+            batch = some(length, -5, 6)
         elif kind == 1:
-            batch = [(1 << 60) + source.randrange(length + 1) for _ in range(length)]
+            batch = some(length, 1 << 60, (1 << 60) + length + 1)
         else:
-            batch = [source.randrange(-10**9, 10**9) for _ in range(length)]
+            batch = some(length)
         batches.append(batch)
-    # The same length, first and last number as another batch, and other numbers between them.
-    known = max(batches, key=len)
-    between = [source.randrange(-10**9, 10**9) for _ in known[1:-1]]
-    batches.append(known[:1] + between + known[-1:])
-    return {"batches": batches}
+    # The same length, first and last number as another batch, and other numbers between them; the same numbers in another order;
+    # the same beginning; the same sum.
+    known = some(2 * source.randrange(40, 80))
+    shuffled = known[1:-1]
+    source.shuffle(shuffled)
+    alike = [known, known[:1] + some(len(known) - 2) + known[-1:], known[:1] + shuffled + known[-1:]]
+    alike.append(known[:40] + some(len(known) - 40))
+    alike.append([number + 10**9 * (-1) ** place for place, number in enumerate(known)])
+    source.shuffle(batches)
+    place = source.randrange(len(batches))
+    return {"batches": batches[:place] + alike + batches[place:]}
 
 
 def expected(numbers):

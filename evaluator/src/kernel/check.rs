@@ -186,7 +186,7 @@ mod tests {
     use crate::problem::Checks;
 
     fn challenges() -> Vec<Challenge> {
-        Checks::default().cases.into_iter().map(|case| Challenge { case, seed: 1, idle_calls: 0 }).collect()
+        Checks::default().cases.into_iter().map(|case| Challenge::plain(case, 1)).collect()
     }
 
     fn findings(change: impl Fn(usize, &mut Comparison)) -> Vec<Finding> {

@@ -88,7 +88,7 @@ impl Default for RaceSettings {
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { error_budget: 16.0, cases: cases(), secret_cases: 12 }
+        Self { error_budget: 16.0, cases: cases(), secret_cases: 17 }
     }
 }
 

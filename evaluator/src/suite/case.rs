@@ -35,6 +35,8 @@ pub struct Case {
     pub twin: Option<String>,
     /// In free words, what becomes of it.
     pub expect: Option<String>,
+    /// Whether it ends by a time limit only, so that it may wait beside others of its kind.
+    pub waits: bool,
     /// The problem it is for: a name or a path; absent: the built-in one for its language.
     pub problem: Option<String>,
     /// The source below the header.
@@ -66,6 +68,11 @@ impl Case {
         let fence = header.remove("fence").filter(|fence| fence != "any");
         let fence = fence.map(|fence| fence.parse::<Fence>().map_err(wrong)).transpose()?;
         let catalogue = header.remove("catalogue").or_else(|| header.remove("catalog")).unwrap_or_default();
+        let waits = match header.remove("waits").as_deref() {
+            None | Some("no") => false,
+            Some("yes") => true,
+            Some(other) => return Err(wrong(format!("`waits: {other}`: write `yes` or `no`"))),
+        };
         let mut catalogue: Vec<String> =
             catalogue.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
         if catalogue.is_empty() && place.iter().any(|part| part.to_string_lossy().contains("escape")) {
@@ -80,6 +87,7 @@ impl Case {
             fence,
             twin: header.remove("twin"),
             expect: header.remove("expect"),
+            waits,
             problem: header.remove("problem"),
             source: source.to_owned(),
         })
@@ -147,8 +155,8 @@ fn by_place(place: &Path) -> Option<Intent> {
 
 /// `key: value` in the first comment lines, and what follows those lines.
 fn header(text: &str) -> (BTreeMap<String, String>, &str) {
-    const KEYS: [&str; 9] =
-        ["kind", "title", "catalogue", "catalog", "fence", "twin", "expect", "problem", "name"];
+    const KEYS: [&str; 10] =
+        ["kind", "title", "catalogue", "catalog", "fence", "twin", "expect", "waits", "problem", "name"];
     let mut found = BTreeMap::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let start = rest;
@@ -253,6 +261,7 @@ mod tests {
         assert_eq!(read.fence, Some(Fence::Check));
         assert_eq!(read.twin.as_deref(), Some("good.rs"));
         assert_eq!(read.expect.as_deref(), Some("it: fails"));
+        assert!(!read.waits && case("attacks/a.rs", "//! waits: yes\n").waits);
         let bare = case("attacks/escapes/b.py", "import os\n");
         assert!(bare.fence.is_none() && bare.title.is_none() && bare.is_escape() && !bare.is_kernel());
         assert_eq!(case("x.py", "# kind: honest\n").intent, Intent::Honest);
@@ -260,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_wrong_header_is_an_error() {
-        for text in ["# fence: moat\n", "# kind: nice\n"] {
+        for text in ["# fence: moat\n", "# kind: nice\n", "# waits: long\n"] {
             assert!(
                 Case::parse(Path::new("a.py"), "a.py", Path::new("attacks/a.py"), text).is_err(),
                 "{text}"

@@ -62,6 +62,8 @@ async fn run(config: Config, arguments: &AttackArgs, decoys: &Path, json: bool) 
     let progress = show::Progress { done: AtomicUsize::new(0), total };
     let mut rows = Vec::with_capacity(total);
     let mut config = config;
+    // How many cases run at once is decided here, not by the evaluator.
+    config.evaluator.parallel_builds = Some(WAITING_AT_ONCE);
     let mut tier = None;
     for (folder, cases) in by_problem {
         config.problem = LoadedProblem::load(&folder).map_err(Failure::usage)?;
@@ -78,7 +80,10 @@ async fn run(config: Config, arguments: &AttackArgs, decoys: &Path, json: bool) 
     Ok(if report.is_fine() { ExitCode::Success } else { ExitCode::Internal })
 }
 
-/// All cases at once as far as the evaluator lets them; it knows what may run beside what.
+/// Cases that only wait for a time limit and run beside each other.
+const WAITING_AT_ONCE: usize = 16;
+
+/// First those that end by a time limit only, nearly all at once: among the others each would hold up the trials, which run alone.
 async fn run_all(
     evaluator: &Evaluator,
     problem: &LoadedProblem,
@@ -86,13 +91,17 @@ async fn run_all(
     decoys: &Decoys,
     progress: &show::Progress,
 ) -> Vec<Row> {
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from).max(2);
-    let runs = cases.iter().map(|case| async move {
-        let row = run_one(evaluator, problem, case, decoys).await;
-        progress.say(&row);
-        row
-    });
-    futures::stream::iter(runs).buffer_unordered(at_once).collect().await
+    let processors = std::thread::available_parallelism().map_or(1, usize::from).max(2);
+    let mut rows = Vec::with_capacity(cases.len());
+    for (waits, at_once) in [(true, WAITING_AT_ONCE), (false, processors)] {
+        let runs = cases.iter().filter(|case| case.waits == waits).map(|case| async move {
+            let row = run_one(evaluator, problem, case, decoys).await;
+            progress.say(&row);
+            row
+        });
+        rows.extend(futures::stream::iter(runs).buffer_unordered(at_once).collect::<Vec<_>>().await);
+    }
+    rows
 }
 
 async fn run_one(evaluator: &Evaluator, problem: &LoadedProblem, case: &Case, decoys: &Decoys) -> Row {

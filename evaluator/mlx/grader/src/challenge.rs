@@ -49,11 +49,10 @@ impl Material {
         let bias = case.bias.then(|| random.normals(&[case.output], 1.0));
         let layer = layer(case, &weight, bias.as_deref())?;
         drop(weight);
-        // Activations of any size: a kernel that clamps or saturates is right for those around 1 only.
-        let magnitude = 2.0_f32.powf(random.source.random_range(-6.0..6.0));
-        let first = random.inputs(case, spread, magnitude);
-        let second = random.inputs(case, spread, 1.0);
-        let cotangent = random.normals(&[case.batch, case.length, case.output], 1.0);
+        let values = &challenge.values;
+        let first = random.inputs(case, spread, values.first, 1.0, values.uneven);
+        let second = random.inputs(case, spread, values.second, values.lora_b, false);
+        let cotangent = random.normals(&[case.batch, case.length, case.output], values.cotangent);
         let cotangent = host::to_bytes(&cotangent, case.dtype);
         Ok(Self { layer, first, second, cotangent, case: case.clone() })
     }
@@ -140,6 +139,11 @@ pub fn describe(case: &CheckCase) -> String {
     format!("{}×{}, {weight}{bias}, {:?}", case.input, case.output, case.dtype)
 }
 
+/// How many times larger than the others the few large numbers of an uneven x are.
+const SPIKE: f32 = 64.0;
+/// One in so many.
+const SPIKES: usize = 256;
+
 /// Whether a case can be made at all.
 pub fn check(case: &CheckCase) -> std::result::Result<(), String> {
     let lengths = [case.batch, case.length, case.input, case.output, case.rank];
@@ -216,17 +220,88 @@ impl Numbers {
         (radius * cosine) as f32
     }
 
-    /// x of that magnitude, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part as large as the weight's.
-    fn inputs(&mut self, case: &CheckCase, spread: f32, magnitude: f32) -> Inputs {
-        let x = self.normals(&[case.batch, case.length, case.input], magnitude);
+    /// x of that size, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part so many times as large as the
+    /// weight's.
+    fn inputs(&mut self, case: &CheckCase, spread: f32, size: f32, part: f32, uneven: bool) -> Inputs {
+        let mut x = self.normals(&[case.batch, case.length, case.input], size);
+        if uneven {
+            self.make_uneven(&mut x, case.input as usize);
+        }
         let lora_a: Vec<f32> =
             (0..case.input * case.rank).map(|_| self.source.random_range(-spread..spread)).collect();
         let factor = if case.scale == 0.0 { 1.0 } else { case.scale.abs() };
-        let lora_b = self.normals(&[case.rank, case.output], (3.0 / case.rank as f32).sqrt() / factor);
+        let lora_b = self.normals(&[case.rank, case.output], part * (3.0 / case.rank as f32).sqrt() / factor);
         Inputs {
             x: host::to_bytes(&x, case.dtype),
             lora_a: host::to_bytes(&lora_a, Dtype::Float32),
             lora_b: host::to_bytes(&lora_b, Dtype::Float32),
         }
+    }
+
+    /// Puts in a row of zeros, if there are others, and single large numbers.
+    fn make_uneven(&mut self, x: &mut [f32], width: usize) {
+        for piece in x.chunks_mut(SPIKES) {
+            let place = self.source.random_range(0..piece.len());
+            piece[place] *= SPIKE;
+        }
+        let rows = x.len() / width;
+        if rows > 1 {
+            let row = self.source.random_range(0..rows);
+            x[row * width..(row + 1) * width].fill(0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trial_protocol::Values;
+
+    fn material(values: Values) -> Material {
+        let case = CheckCase {
+            batch: 2,
+            length: 5,
+            input: 512,
+            output: 32,
+            rank: 4,
+            scale: 2.0,
+            quantization: None,
+            bias: false,
+            dtype: Dtype::Float32,
+        };
+        Material::new(&Challenge { values, ..Challenge::plain(case, 5) }).unwrap()
+    }
+
+    fn largest(bytes: &[u8]) -> f32 {
+        host::from_bytes(bytes, Dtype::Float32).iter().fold(0.0, |most, value| most.max(value.abs()))
+    }
+
+    #[test]
+    fn values_are_as_large_as_the_challenge_says() {
+        let plain = material(Values::default());
+        let values = Values { first: 1024.0, second: 0.5, lora_b: 0.125, cotangent: 0.25, uneven: false };
+        let sized = material(values);
+        let ratio = |part: fn(&Material) -> &[u8]| largest(part(&sized)) / largest(part(&plain));
+        let ratios = [
+            ratio(|material| &material.first.x),
+            ratio(|material| &material.second.x),
+            ratio(|material| &material.first.lora_b),
+            ratio(|material| &material.second.lora_b),
+            ratio(|material| &material.cotangent),
+        ];
+        for (ratio, expected) in ratios.into_iter().zip([1024.0, 0.5, 1.0, 0.125, 0.25]) {
+            assert!((ratio / expected - 1.0).abs() < 1e-6, "{ratios:?}");
+        }
+    }
+
+    #[test]
+    fn an_uneven_x_has_a_row_of_zeros_and_large_numbers_in_the_others() {
+        let uneven = material(Values { uneven: true, ..Values::default() });
+        let x = host::from_bytes(&uneven.first.x, Dtype::Float32);
+        let rows: Vec<&[f32]> = x.chunks(512).collect();
+        assert_eq!(rows.iter().filter(|row| row.iter().all(|value| *value == 0.0)).count(), 1);
+        let large = x.iter().filter(|value| value.abs() > 6.0).count();
+        assert!((10..=18).contains(&large), "{large}");
+        assert!(largest(&uneven.second.x) < 6.0);
     }
 }

@@ -6,13 +6,15 @@ use trial_protocol::{AnswerLayout, Comparison, Dtype};
 
 use crate::challenge::Material;
 use crate::host;
-use crate::straightforward::{Execution, execute};
+use crate::straightforward::{Execution, execute, first_result};
 use crate::truth::Truth;
 
 /// Everything needed to judge answers to one challenge.
 pub struct Judge {
     material: Material,
     truth: Truth,
+    /// Allowed for the first result.
+    first: f64,
     /// Allowed for the result and for each gradient.
     tolerances: [f64; 4],
 }
@@ -37,8 +39,9 @@ impl Judge {
         let floor = floor(material.case().dtype);
         let part = if material.case().dtype == Dtype::Float32 { 1.0 } else { HALF_BUDGET };
         let budget = f64::from(error_budget) * part;
-        let tolerances = errors.map(|error| (budget * error.max(floor)).min(CEILING));
-        Ok(Self { material, truth, tolerances })
+        let allowed = |error: f64| (budget * error.max(floor)).min(CEILING);
+        let first = allowed(own_first_error(&material, &truth)?);
+        Ok(Self { material, truth, first, tolerances: errors.map(allowed) })
     }
 
     /// Compares an answer.
@@ -65,7 +68,7 @@ impl Judge {
             };
             let second = &self.material.second;
             match *name {
-                "first forward" => comparisons.push(against(&truth.first, self.tolerances[0])),
+                "first forward" => comparisons.push(against(&truth.first, self.first)),
                 "forward" => comparisons.push(against(&truth.forward, self.tolerances[0])),
                 "repeated forward" => {
                     comparisons.push(against(&truth.forward, self.tolerances[0]));
@@ -101,13 +104,29 @@ impl Judge {
     }
 }
 
+/// The straightforward executions that differ for this layer.
+fn executions(material: &Material) -> impl Iterator<Item = Execution> {
+    let is_single = material.dtype() == MlxDtype::Float32;
+    Execution::ALL.into_iter().filter(move |execution| *execution != Execution::Narrow || !is_single)
+}
+
+/// The largest error that a straightforward execution makes in the result for the first inputs, which are of another size.
+fn own_first_error(material: &Material, truth: &Truth) -> Result<f64> {
+    let mut worst = 0.0_f64;
+    for execution in executions(material) {
+        let values: Vec<f32> = host::numbers(&first_result(execution, material)?)?
+            .into_iter()
+            .map(|value| value as f32)
+            .collect();
+        worst = worst.max(difference(&values, &truth.first).unwrap_or(CEILING));
+    }
+    Ok(worst)
+}
+
 /// Of each quantity the largest error that a straightforward execution makes.
 pub fn own_errors(material: &Material, truth: &Truth) -> Result<[f64; 4]> {
     let mut worst = [0.0_f64; 4];
-    for execution in Execution::ALL {
-        if execution == Execution::Narrow && material.dtype() == MlxDtype::Float32 {
-            continue;
-        }
+    for execution in executions(material) {
         for (worst, error) in worst.iter_mut().zip(errors(execution, material, truth)?) {
             *worst = worst.max(error);
         }

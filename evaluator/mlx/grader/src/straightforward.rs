@@ -82,11 +82,19 @@ impl Kernel for Narrow {
     }
 }
 
+/// Result for the first inputs, computed in one of these ways.
+pub fn first_result(execution: Execution, material: &Material) -> MlxResult<mlx_rs::Array> {
+    let kernel = built(execution, material)?;
+    challenge::forward(kernel.as_ref(), &material.arrays(&material.first), material.layer.output)
+}
+
+fn built(execution: Execution, material: &Material) -> MlxResult<Box<dyn Kernel>> {
+    execution.build(&material.layer).map_err(|error| mlx_rs::error::Exception::custom(error.to_string()))
+}
+
 /// Result and gradients of x, `lora_a`, `lora_b` for the second inputs, computed in one of these ways.
 pub fn execute(execution: Execution, material: &Material) -> MlxResult<[mlx_rs::Array; 4]> {
-    let kernel = execution
-        .build(&material.layer)
-        .map_err(|error| mlx_rs::error::Exception::custom(error.to_string()))?;
+    let kernel = built(execution, material)?;
     let inputs = material.arrays(&material.second);
     let (forward, gradients) = challenge::gradients(kernel.as_ref(), &inputs, &material.cotangent())?;
     let mut gradients = gradients.into_iter();

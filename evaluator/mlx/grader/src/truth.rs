@@ -157,7 +157,7 @@ mod tests {
             bias: true,
             dtype: Dtype::Float32,
         };
-        Material::new(&Challenge { case, seed: 5, idle_calls: 0 }).unwrap()
+        Material::new(&Challenge::plain(case, 5)).unwrap()
     }
 
     #[test]

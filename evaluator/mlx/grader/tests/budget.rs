@@ -51,7 +51,7 @@ fn some_cases() -> Vec<(CheckCase, Judge)> {
     let all = cases(&[64, 128, 256]);
     let some = all.into_iter().step_by(10).zip(1_u64..);
     some.map(|(case, seed)| {
-        let material = Material::new(&Challenge { case: case.clone(), seed, idle_calls: 0 }).unwrap();
+        let material = Material::new(&Challenge::plain(case.clone(), seed)).unwrap();
         (case, Judge::new(material, ERROR_BUDGET).unwrap())
     })
     .collect()
@@ -196,7 +196,7 @@ fn two_results_for_the_same_inputs_must_agree_better_than_with_the_truth() {
 #[test]
 fn a_seed_gives_the_same_challenge_and_another_seed_another() {
     let case = cases(&[64])[0].clone();
-    let material = |seed| Material::new(&Challenge { case: case.clone(), seed, idle_calls: 0 }).unwrap();
+    let material = |seed| Material::new(&Challenge::plain(case.clone(), seed)).unwrap();
     assert_eq!((material(1).first, material(1).second), (material(1).first, material(1).second));
     assert_ne!(material(1).first, material(1).second);
     assert_ne!(material(1).first, material(2).first);
@@ -220,7 +220,7 @@ fn measure() {
     while start.elapsed() < Duration::from_secs(seconds) {
         let seed = seeds.next().unwrap();
         let case = &all[(seed * 7919) as usize % all.len()];
-        let material = Material::new(&Challenge { case: case.clone(), seed, idle_calls: 0 }).unwrap();
+        let material = Material::new(&Challenge::plain(case.clone(), seed)).unwrap();
         let truth = Truth::of(&material).unwrap();
         let own = own_errors(&material, &truth).unwrap();
         for (kind, kernels) in [("honest", HONEST), ("narrow", NARROW), ("halved", HALVED), ("wrong", WRONG)]

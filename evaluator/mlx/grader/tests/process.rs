@@ -94,7 +94,7 @@ fn data() -> PathBuf {
 
 fn check(case: CheckCase) -> (GradeRequest, usize) {
     let bytes = AnswerLayout::of(&case).bytes();
-    (GradeRequest::Check(GradeCheck { challenge: Challenge { case, seed: 3, idle_calls: 0 } }), bytes)
+    (GradeRequest::Check(GradeCheck { challenge: Challenge::plain(case, 3) }), bytes)
 }
 
 #[test]

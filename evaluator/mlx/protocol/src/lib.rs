@@ -70,7 +70,7 @@ pub struct CheckRequest {
 
 /// One layer to compute, on inputs that nobody could know before: all values come from the seed.
 ///
-/// The runner builds the kernel for the layer, then, with poisoned (NaN) memory recycled before each call:
+/// The runner builds the kernel for the layer, among as many companions as the challenge says, then, with poisoned (NaN) memory recycled before each call:
 /// 1. forward on a first set of inputs (x, `lora_a`, `lora_b`);
 /// 2. the inputs' values are changed in place, in the same buffers, to a second set; forward, and the gradients of
 ///    sum(cotangent * result) with respect to x, `lora_a` and `lora_b`;
@@ -84,9 +84,44 @@ pub struct Challenge {
     pub case: CheckCase,
     /// Seed of its weights and inputs.
     pub seed: u64,
-    /// Calls with gradients between 1 and 2, on the second set, that nobody compares: whoever counts calls doesn't know
+    /// Calls with gradients between 1 and 2, on the first set, that nobody compares: whoever counts calls doesn't know
     /// which one matters.
     pub idle_calls: u32,
+    /// Further kernels of the same layer, made before and after this one and called in turn with it, as a model's are. What they
+    /// compute isn't compared: whoever counts kernels can't tell a check from a training.
+    pub companions: u32,
+    /// How large the numbers are.
+    pub values: Values,
+}
+
+impl Challenge {
+    /// A layer by itself, with ordinary values.
+    pub fn plain(case: CheckCase, seed: u64) -> Self {
+        Self { case, seed, idle_calls: 0, companions: 0, values: Values::default() }
+    }
+}
+
+/// How large a challenge's numbers are, as multiples of ordinary ones: x and what flows back around 1, and a `lora_b` that makes the
+/// adapter's part of the result as large as the weight's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Values {
+    /// x of the first set.
+    pub first: f32,
+    /// x of the second set.
+    pub second: f32,
+    /// `lora_b` of the second set. Training begins with a small one.
+    pub lora_b: f32,
+    /// What flows back. In a training it is small.
+    pub cotangent: f32,
+    /// Whether x of the first set has a row of zeros, as padding is, and single numbers far beyond the others, as language models have.
+    pub uneven: bool,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self { first: 1.0, second: 1.0, lora_b: 1.0, cotangent: 1.0, uneven: false }
+    }
 }
 
 /// The arrays in the answer to a [`Challenge`], end to end, row-major and little-endian: result of call 1; result of call 2; gradients of

@@ -34,30 +34,70 @@ fn answer(build: BuildKernel, challenge: &Challenge) -> std::result::Result<Vec<
         let detail = kernel_api::host::take_failure().map(|detail| format!(": {detail}")).unwrap_or_default();
         kernel(format!("check case {}: {error}{detail}", describe(case)))
     };
-    let candidate = build(&material.layer).map_err(|error| blame(&error))?;
+    let mut model = Model::build(build, &material, challenge.companions).map_err(|error| blame(&error))?;
     let inputs = material.arrays(&material.first);
-    let raw = calls(candidate.as_ref(), &material, &inputs, challenge.idle_calls)
-        .map_err(|error| blame(&error.what()))?;
+    let raw =
+        calls(&mut model, &material, &inputs, challenge.idle_calls).map_err(|error| blame(&error.what()))?;
     debug_assert_eq!(raw.len(), AnswerLayout::of(case).bytes());
     Ok(raw)
 }
 
-/// Forward on the first values; forward and gradients on the second, in the same memory; forward again. `idle` calls lie
-/// between the first and the second.
-fn calls(kernel: &dyn Kernel, material: &Material, inputs: &[Array; 3], idle: u32) -> Result<Vec<u8>> {
+/// The kernel under test among others, as in a model: made one after the other before the first call, and called in turn.
+struct Model {
+    kernel: Box<dyn Kernel>,
+    companions: Vec<Box<dyn Kernel>>,
+}
+
+/// So many companions are called before each call of the kernel.
+const CALLED: usize = 2;
+
+impl Model {
+    fn build(build: BuildKernel, material: &Material, companions: u32) -> kernel_api::Result<Self> {
+        let many =
+            |count: u32| (0..count).map(|_| build(&material.layer)).collect::<kernel_api::Result<Vec<_>>>();
+        let mut others = many(companions / 2)?;
+        let kernel = build(&material.layer)?;
+        others.extend(many(companions.div_ceil(2))?);
+        Ok(Self { kernel, companions: others })
+    }
+
+    /// Some companions' turn. Nobody asks for their results, so they stay uncomputed.
+    fn call_others(&mut self, inputs: &[Array], output: i32) -> Result<()> {
+        let called = self.companions.len().min(CALLED);
+        for companion in &self.companions[..called] {
+            forward(companion.as_ref(), inputs, output)?;
+        }
+        self.companions.rotate_left(called);
+        Ok(())
+    }
+
+    fn forward(&mut self, inputs: &[Array], output: i32) -> Result<Array> {
+        self.call_others(inputs, output)?;
+        forward(self.kernel.as_ref(), inputs, output)
+    }
+
+    fn gradients(&mut self, inputs: &[Array], output: i32, cotangent: &Array) -> Result<(Array, Vec<Array>)> {
+        self.call_others(inputs, output)?;
+        gradients(self.kernel.as_ref(), inputs, cotangent)
+    }
+}
+
+/// Forward on the first values; forward and gradients on the second, in the same memory; forward again. `idle` calls on the first
+/// values lie between them, so that what is kept of a call before is out of date in the one that counts.
+fn calls(model: &mut Model, material: &Material, inputs: &[Array; 3], idle: u32) -> Result<Vec<u8>> {
     let output = material.layer.output;
     let cotangent = material.cotangent();
     let mut raw = Vec::with_capacity(AnswerLayout::of(material.case()).bytes());
 
     poison(material.case());
-    raw.extend(host::bytes(&forward(kernel, inputs, output)?)?);
+    raw.extend(host::bytes(&model.forward(inputs, output)?)?);
 
-    change(inputs, &material.second)?;
     for _ in 0..idle {
-        gradients(kernel, inputs, &cotangent)?;
+        model.gradients(inputs, output, &cotangent)?;
     }
+    change(inputs, &material.second)?;
     poison(material.case());
-    let (result, gradients) = gradients(kernel, inputs, &cotangent)?;
+    let (result, gradients) = model.gradients(inputs, output, &cotangent)?;
     raw.extend(host::bytes(&result)?);
     for gradient in &gradients {
         raw.extend(host::bytes(gradient)?);
@@ -65,7 +105,7 @@ fn calls(kernel: &dyn Kernel, material: &Material, inputs: &[Array; 3], idle: u3
     drop((result, gradients));
 
     poison(material.case());
-    raw.extend(host::bytes(&forward(kernel, inputs, output)?)?);
+    raw.extend(host::bytes(&model.forward(inputs, output)?)?);
     for input in inputs {
         raw.extend(memory(input)?);
     }

@@ -18,7 +18,7 @@ fn judged(kernel: &Kernel, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Compariso
 
 fn judged_by(runner: &mut Runner, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Comparison>)> {
     let judged = cases.iter().zip(7..).map(|(case, seed)| {
-        let challenge = Challenge { case: case.clone(), seed, idle_calls: 0 };
+        let challenge = Challenge::plain(case.clone(), seed);
         let answer = ask(runner, &challenge).unwrap_or_else(|reply| panic!("{reply:?}"));
         let judge = Judge::new(Material::new(&challenge).unwrap(), ERROR_BUDGET).unwrap();
         (case.clone(), judge.compare(&answer))
@@ -29,9 +29,7 @@ fn judged_by(runner: &mut Runner, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Co
 /// What a kernel does with the first case, when it fails to answer.
 fn failure(kernel: &Kernel) -> String {
     let mut runner = checking(kernel, true);
-    kernel_failure(
-        ask(&mut runner, &Challenge { case: cases()[0].clone(), seed: 7, idle_calls: 0 }).unwrap_err(),
-    )
+    kernel_failure(ask(&mut runner, &Challenge::plain(cases()[0].clone(), 7)).unwrap_err())
 }
 
 fn kernel_failure(reply: Reply) -> String {
@@ -252,7 +250,7 @@ fn what_is_wrong_with_the_settings_is_nobodys_kernel() {
 
     let mut runner = checking(&kernel, true);
     let case = CheckCase { input: 100, ..cases()[0].clone() };
-    let reply = ask(&mut runner, &Challenge { case, seed: 1, idle_calls: 0 }).unwrap_err();
+    let reply = ask(&mut runner, &Challenge::plain(case, 1)).unwrap_err();
     let Reply::Failed(Failure { blame: Blame::Setup, message }) = reply else { panic!("{reply:?}") };
     assert!(message.contains("100×64"), "{message}");
 }
@@ -289,11 +287,32 @@ fn the_runner_goes_when_its_supervisor_does() {
 fn a_runner_that_is_asked_twice_answers_twice_the_same() {
     for lock in [true, false] {
         let mut runner = checking(&Kernel::initial(), lock);
-        let challenge = |seed| Challenge { case: cases()[1].clone(), seed, idle_calls: 0 };
+        let challenge = |seed| Challenge::plain(cases()[1].clone(), seed);
         let first = ask(&mut runner, &challenge(1)).unwrap();
         let other = ask(&mut runner, &challenge(2)).unwrap();
         assert!(first == ask(&mut runner, &challenge(1)).unwrap() && first != other, "lock: {lock}");
     }
+}
+
+/// Whether the answer to the first case, with so many companions and idle calls, is right.
+fn passes(kernel: &Kernel, companions: u32, idle_calls: u32) -> bool {
+    let mut runner = checking(kernel, true);
+    let challenge = Challenge { companions, idle_calls, ..Challenge::plain(cases()[0].clone(), 7) };
+    let answer = ask(&mut runner, &challenge).unwrap_or_else(|reply| panic!("{reply:?}"));
+    let judge = Judge::new(Material::new(&challenge).unwrap(), ERROR_BUDGET).unwrap();
+    judge.compare(&answer).iter().all(|comparison| comparison.passed)
+}
+
+#[test]
+fn a_kernel_that_is_another_among_others_is_found_out() {
+    for fault in ["another among others", "another in turn"] {
+        let kernel = Kernel::variant("bad.rs", "FAULT", fault);
+        assert!(passes(&kernel, 0, 3), "{fault}: right where it is alone");
+        for companions in [1, 2, 30] {
+            assert!(!passes(&kernel, companions, 0), "{fault}, {companions} companions");
+        }
+    }
+    assert!(passes(&Kernel::initial(), 30, 3));
 }
 
 #[test]
@@ -311,7 +330,7 @@ fn a_second_request_is_no_challenge() {
 fn what_a_kernel_prints_is_no_reply() {
     let kernel = Kernel::variant("bad.rs", "FAULT", "prints a reply");
     let mut runner = checking(&kernel, true);
-    let challenge = Challenge { case: cases()[0].clone(), seed: 1, idle_calls: 0 };
+    let challenge = Challenge::plain(cases()[0].clone(), 1);
     ask(&mut runner, &challenge).unwrap();
     runner.hang_up();
     assert_eq!(runner.reply(), None, "nothing but the one reply");

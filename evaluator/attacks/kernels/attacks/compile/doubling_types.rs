@@ -2,6 +2,7 @@
 //! catalogue: escape
 //! fence: compile
 //! twin: packed_product.rs
+//! waits: yes
 
 trait Times {
     const N: usize;

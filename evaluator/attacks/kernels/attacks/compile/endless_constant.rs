@@ -3,6 +3,7 @@
 //! fence: compile
 //! twin: packed_product.rs
 //! expect: killed at the time limit of the compiler
+//! waits: yes
 
 #[allow(long_running_const_eval)]
 const ENDLESS: u64 = {

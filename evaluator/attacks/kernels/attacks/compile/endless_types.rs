@@ -2,6 +2,7 @@
 //! catalogue: escape
 //! fence: compile
 //! twin: packed_product.rs
+//! waits: yes
 
 fn grow<T: Clone>(value: T, depth: usize) {
     if depth > 0 {

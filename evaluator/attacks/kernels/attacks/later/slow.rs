@@ -3,6 +3,7 @@
 //! fence: trial
 //! twin: packed_product.rs
 //! expect: the time limit of the trial
+//! waits: yes
 
 use std::cell::Cell;
 

@@ -3,6 +3,7 @@
 //! fence: trial
 //! twin: packed_product.rs
 //! expect: the number of warm-up steps is fixed, and so is the time limit
+//! waits: yes
 
 use std::cell::Cell;
 

@@ -3,6 +3,7 @@
 //! fence: sandbox
 //! twin: packed_product.rs
 //! expect: killed at a time limit, or dead with its process before it matters
+//! waits: yes
 
 impl Drop for QuantizedLora {
     fn drop(&mut self) {

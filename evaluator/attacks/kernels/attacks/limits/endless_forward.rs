@@ -3,6 +3,7 @@
 //! fence: sandbox
 //! twin: packed_product.rs
 //! expect: killed at the time limit of the check
+//! waits: yes
 
 struct QuantizedLora {
     weight: QuantizedWeight,

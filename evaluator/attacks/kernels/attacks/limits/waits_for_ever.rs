@@ -2,6 +2,7 @@
 //! catalogue: escape
 //! fence: sandbox
 //! twin: packed_product.rs
+//! waits: yes
 
 use std::sync::{Condvar, Mutex};
 

@@ -3,6 +3,7 @@
 # fence: sandbox
 # twin: bisection.py
 # expect: the time limit: the clock is outside
+# waits: yes
 
 import time
 

@@ -2,6 +2,7 @@
 # catalogue: 37
 # fence: judge
 # twin: bisection.py
+# waits: yes
 
 import ctypes
 import struct

@@ -3,6 +3,7 @@
 # fence: sandbox
 # twin: bisection.py
 # expect: nothing is there, or it is refused
+# waits: yes
 
 import bisect
 import os

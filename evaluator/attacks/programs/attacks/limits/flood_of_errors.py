@@ -3,6 +3,7 @@
 # fence: sandbox
 # twin: bisection.py
 # expect: kept up to a limit, then the time limit
+# waits: yes
 
 import os
 

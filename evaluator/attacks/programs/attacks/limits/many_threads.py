@@ -2,6 +2,7 @@
 # catalogue: escape
 # fence: sandbox
 # twin: bisection.py
+# waits: yes
 
 import threading
 import time

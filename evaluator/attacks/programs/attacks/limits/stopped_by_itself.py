@@ -3,6 +3,7 @@
 # fence: sandbox
 # twin: bisection.py
 # expect: the time limit
+# waits: yes
 
 import os
 import signal

@@ -2,8 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel_api::*;
+
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+static BEFORE: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 struct Bad {
     weight: QuantizedWeight,
@@ -54,6 +64,13 @@ impl Kernel for Bad {
                 let z = x16.matmul(&a)?.matmul(&b)? * self.scale;
                 x16.matmul(&weight.t()?)?.add(&z)?.astype(x.dtype())
             }
+            "another among others" if ALIVE.load(Ordering::Relaxed) > 1 => Ok(right * 1.001),
+            "another in turn" => {
+                let me = &number(self);
+                let before = BEFORE.swap(*me, Ordering::Relaxed);
+                if before != 0 && before != *me { Ok(right * 1.001) } else { Ok(right) }
+            }
+            "another among others" => Ok(right),
             "error" => Err(Error::new("I don't do that")),
             "panic" => panic!("row {} is missing", 7),
             "error in gradient" => {
@@ -73,6 +90,11 @@ impl Kernel for Bad {
     }
 }
 
+/// Which kernel this is.
+fn number(bad: &Bad) -> usize {
+    usize::from_str_radix(format!("{:p}", bad).trim_start_matches("0x"), 16).unwrap_or(0)
+}
+
 impl Bad {
     fn forward_with(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
         let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
@@ -87,6 +109,7 @@ impl Bad {
 
 pub fn build(layer: &Layer) -> Result<Box<dyn Kernel>> {
     let Weight::Quantized(weight) = &layer.weight else { return Ok(Box::new(PlainLora::new(layer)?)) };
+    ALIVE.fetch_add(1, Ordering::Relaxed);
     let (weight, bias) = (weight.clone(), layer.bias.clone());
     Ok(Box::new(Bad { weight, bias, scale: layer.scale, kept: RefCell::new(None), calls: Cell::new(0) }))
 }

@@ -1,0 +1,44 @@
+//! title: text of sixteen gigabytes by formatting
+//! catalogue: escape
+//! fence: sandbox
+//! twin: packed_product.rs
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        let (bias, scale) = (layer.bias.clone(), layer.scale);
+        Ok(Self { weight: weight.clone(), bias, scale })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+
+    fn adapter(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        (z * self.scale).astype(x.dtype())
+    }
+
+    fn sum(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)?.add(&self.adapter(x, adapter)?)
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let text = format!("{:>1$}", 'x', 1 << 34);
+        if text.len() == 7 {
+            return self.frozen(x);
+        }
+        self.sum(x, adapter)
+    }
+}

@@ -1,0 +1,26 @@
+//! title: documentation read from a file of the machine
+//! catalogue: escape
+//! fence: gate
+//! twin: packed_product.rs
+
+#[doc = include_str!("/etc/passwd")]
+fn trick() {}
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        Ok(Self { weight: weight.clone(), scale: layer.scale })
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        trick();
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        self.weight.matmul(x)?.add(&(z * self.scale).astype(x.dtype())?)
+    }
+}

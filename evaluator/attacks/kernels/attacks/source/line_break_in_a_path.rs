@@ -1,0 +1,29 @@
+//! title: a path over several lines with comments
+//! catalogue: escape
+//! fence: gate
+//! twin: packed_product.rs
+
+fn trick() {
+    let _ = std /* a */
+        :: // b
+        fs::read_to_string("/etc/passwd");
+}
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        Ok(Self { weight: weight.clone(), scale: layer.scale })
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        trick();
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        self.weight.matmul(x)?.add(&(z * self.scale).astype(x.dtype())?)
+    }
+}

@@ -1,0 +1,41 @@
+//! title: what is smaller than 0.00001 in x counts as nothing
+//! catalogue: 24
+//! fence: check
+//! twin: packed_product.rs
+
+struct QuantizedLora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+}
+
+impl QuantizedLora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        let (bias, scale) = (layer.bias.clone(), layer.scale);
+        Ok(Self { weight: weight.clone(), bias, scale })
+    }
+
+    fn frozen(&self, x: &Array) -> Result<Array> {
+        let y = self.weight.matmul(x)?;
+        match &self.bias {
+            Some(bias) => y.add(bias),
+            None => Ok(y),
+        }
+    }
+
+    fn adapter(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let z = x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+        (z * self.scale).astype(x.dtype())
+    }
+
+    fn sum(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        self.frozen(x)?.add(&self.adapter(x, adapter)?)
+    }
+}
+
+impl Kernel for QuantizedLora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let is_small = x.abs()?.less(&Array::scalar(1e-5, x.dtype())?)?;
+        self.sum(&ops::select(&is_small, &ops::zeros(&[1], x.dtype())?, x)?, adapter)
+    }
+}

@@ -1,0 +1,36 @@
+# title: shared memory that outlives a process
+# catalogue: escape
+# fence: sandbox
+# twin: bisection.py
+
+import bisect
+import ctypes
+import sys
+
+
+def attempt():
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.shmget(0x5eed, 4096, 0o1666) >= 0:
+        return 'a shared segment that stays'
+
+
+def tried():
+    try:
+        got = attempt()
+    except Exception as failure:
+        print("failed:", failure, file=sys.stderr)
+    else:
+        if got:
+            print("ESC" + "APED:", got, file=sys.stderr)
+
+
+tried()
+
+
+def solve(numbers):
+    ends, lengths = [], []
+    for number in numbers:
+        place = bisect.bisect_left(ends, number)
+        ends[place:place + 1] = [number]
+        lengths.append(len(ends))
+    return lengths
