@@ -76,7 +76,11 @@ mod tests {
             let differences: Vec<f64> = [0.001, -0.002, 0.003, 0.0, -0.001].map(|d| d + shift).to_vec();
             let tests = equivalence_paired(&differences, 0.01, 0.05).unwrap();
             let significant = tests.p_lower < 0.05 && tests.p_upper < 0.05;
-            assert_eq!(significant, tests.interval.0 > 0.99_f64.ln() && tests.interval.1 < 1.01_f64.ln(), "shift {shift}");
+            assert_eq!(
+                significant,
+                tests.interval.0 > 0.99_f64.ln() && tests.interval.1 < 1.01_f64.ln(),
+                "shift {shift}"
+            );
         }
     }
 }

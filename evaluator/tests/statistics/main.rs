@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
+mod battery;
 mod golden;
 mod group;
+mod noise;
 mod reference;
 
 use group::Group;
@@ -27,4 +29,12 @@ fn golden_streams_are_decided_exactly_as_specified() {
 fn reference_values_agree_with_scipy() {
     let reference = serde_json::from_str(include_str!("data/reference.json")).unwrap();
     assert_all(&reference::check(&reference).unwrap(), 200);
+}
+
+/// A tenth of the repetitions, unless `EVOLVE_TEST_FULL` is set.
+#[test]
+fn simulated_rates_lie_in_the_batterys_ranges() {
+    let share = if std::env::var_os("EVOLVE_TEST_FULL").is_some() { 1.0 } else { 0.1 };
+    let battery = serde_json::from_str(include_str!("data/battery.json")).unwrap();
+    assert_all(&battery::check(&battery, share).unwrap(), 138 + 9 * 8);
 }
