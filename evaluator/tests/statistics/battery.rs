@@ -1,7 +1,7 @@
 //! The calibration battery: how often the protocols say what, on simulated noise.
 
 use evaluator::problem::{FixedSettings, Metric, Objective, RaceSettings, Seed7Settings};
-use evaluator::protocol::Fixed;
+use evaluator::protocol::{Fixed, Race};
 use evaluator::statistics::{equivalence_paired, flip_log_factor, signed_rank_interval};
 use evaluator::trial::Arm;
 use rand::SeedableRng;
@@ -12,8 +12,8 @@ use crate::golden::{self, Given, judge, sample};
 use crate::group::Group;
 use crate::noise::Noise;
 
-/// All cells and races of a `battery.json`, with this share of their repetitions. A range's half width is what it allows for
-/// chance, so it grows as chance does: with 1/√share.
+/// All cells and races of a `battery.json`, with this multiple of their repetitions. A range's half width is what it allows for
+/// chance, so for a share it grows as chance does: with 1/√share. With more repetitions than asked for, ranges stay as they are.
 pub(crate) fn check(battery: &Value, share: f64) -> Result<Vec<Group>, String> {
     let seed = battery["rng_seed_of_these_numbers"].as_u64().unwrap_or(424_242);
     let mut groups: Vec<Group> = Vec::new();
@@ -23,13 +23,12 @@ pub(crate) fn check(battery: &Value, share: f64) -> Result<Vec<Group>, String> {
         let repetitions = (cell["n_reps"].as_f64().unwrap_or(20_000.0) * share).ceil() as u64;
         let rate = cell_rate(cell, mode, repetitions, seed.wrapping_add(index as u64))?;
         let name = format!("battery: {mode}");
-        if groups.last().is_none_or(|group| group.name != name) {
-            groups.push(Group::new(&name));
-        }
         let range = widened(cell, share).ok_or_else(|| format!("{id}: no range"))?;
-        if let Some(group) = groups.last_mut() {
-            group.between(id, range, rate);
-        }
+        let known = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
+            groups.push(Group::new(&name));
+            groups.len() - 1
+        });
+        groups[known].between(id, range, rate);
     }
     let mut races = Group::new("battery: race-confirm");
     for (index, race) in battery["race"].as_array().into_iter().flatten().enumerate() {
@@ -53,7 +52,7 @@ fn widened(value: &Value, share: f64) -> Option<(f64, f64)> {
     let expected = value["expected"].as_f64().unwrap_or(f64::midpoint(low, high));
     // A rate near 0 or 1 moves in steps of one repetition, and its range is cut off there.
     let step = if share < 1.0 { 3.0 / (20_000.0 * share) } else { 0.0 };
-    let factor = 1.0 / share.sqrt();
+    let factor = 1.0 / share.min(1.0).sqrt();
     Some((expected - (expected - low) * factor - step, expected + (high - expected) * factor + step))
 }
 
@@ -188,29 +187,52 @@ fn check_race(race: &Value, share: f64, seed: u64, group: &mut Group) -> Result<
     }
     for (effect, expected) in race["power_at_E40"].as_object().into_iter().flatten() {
         let size: f64 = effect.parse().map_err(|_| format!("`{effect}` is no effect"))?;
-        let power = power(noise, size.ln_1p(), (2400.0 * share).ceil() as u64, &mut rng)?;
+        let power = power_at_forty(noise, size.ln_1p(), (2400.0 * share).ceil() as u64, &mut rng)?;
         let range = widened(expected, share).ok_or_else(|| format!("race/{noise}: no range"))?;
         group.between(&format!("race/{noise}/power_at_E40/{effect}"), range, power);
     }
     Ok(())
 }
 
-/// How often a single candidate is claimed at E ≥ 40.
-fn power(noise: &str, effect: f64, repetitions: u64, rng: &mut ChaCha8Rng) -> Result<f64, String> {
+/// Null candidates before each one with an effect. They decide how old the reference's trials are, and so the power under drift.
+const NULLS: u64 = 4;
+/// Candidates of one search that have the effect.
+const PER_SEARCH: u64 = 25;
+
+/// How often a candidate with this effect is claimed at E ≥ 40, every fifth one of a search being such.
+fn power_at_forty(noise: &str, effect: f64, repetitions: u64, rng: &mut ChaCha8Rng) -> Result<f64, String> {
+    let searches = repetitions.div_ceil(PER_SEARCH);
     let mut claims = 0_u64;
-    for _ in 0..repetitions {
+    for _ in 0..searches {
         let mut race = golden::race(at_forty(), 0.01);
         let mut noise = Noise::new(noise, ChaCha8Rng::from_rng(&mut *rng))?;
         let mut coins = Noise::new("n1", ChaCha8Rng::from_rng(&mut *rng))?;
-        let mut coin = || coins.coin();
-        let mut chance = Given { seeds: 0, coins: &mut coin };
-        let run = judge(&mut race, &mut chance, &mut 0, |arm| {
-            Some(sample(noise.draw() + if arm == Arm::Candidate { effect } else { 0.0 }))
-        })
-        .ok_or("a protocol without failures was aborted")?;
-        claims += u64::from(run.judgement.claim.is_some());
+        let mut told = 0;
+        for _ in 0..PER_SEARCH {
+            for _ in 0..NULLS {
+                claim(&mut race, &mut noise, &mut coins, &mut told, 0.0)?;
+            }
+            claims += u64::from(claim(&mut race, &mut noise, &mut coins, &mut told, effect)?);
+        }
     }
-    Ok(claims as f64 / repetitions as f64)
+    Ok(claims as f64 / (searches * PER_SEARCH) as f64)
+}
+
+fn claim(
+    race: &mut Race,
+    noise: &mut Noise,
+    coins: &mut Noise,
+    told: &mut u64,
+    effect: f64,
+) -> Result<bool, String> {
+    race.restart_tally();
+    let mut coin = || coins.coin();
+    let mut chance = Given { seeds: 0, coins: &mut coin };
+    let run = judge(race, &mut chance, told, |arm| {
+        Some(sample(noise.draw() + if arm == Arm::Candidate { effect } else { 0.0 }))
+    })
+    .ok_or("a protocol without failures was aborted")?;
+    Ok(run.judgement.claim.is_some())
 }
 
 /// So that the first confirmation's level, α/(K + 1), is 1/40.

@@ -4,6 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 /// An endless stream of one model.
+#[derive(Clone)]
 pub(crate) struct Noise {
     rng: ChaCha8Rng,
     model: Model,
