@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity bench
+.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -72,6 +72,10 @@ lint: mlx ## formatting and lints of both workspaces
 parity: mlx ## compare the trainer with reference runs made by MLX-LM: make parity DIR=path
 	@test -n "$(DIR)" || { echo "usage: make parity DIR=path/to/runs   (evaluator/mlx/trainer/tests/parity has some)"; exit 2; }
 	@$(SETUP) cargo -- run --quiet --release -p trainer --bin parity -- $(abspath $(DIR))
+
+check-statistics: ## check the statistics against given values: make check-statistics DIR=path
+	@test -n "$(DIR)" || { echo "usage: make check-statistics DIR=path/with/golden.json/and/reference.json   (evaluator/tests/statistics/data has some)"; exit 2; }
+	@cargo run --quiet --release -p evaluator --example check-statistics -- $(abspath $(DIR))
 
 bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	@echo "== compiling and evaluating candidates"

@@ -127,15 +127,15 @@ pub struct LossVerdict {
     pub candidate: f64,
     /// Largest allowed |relative difference|.
     pub limit: f64,
-    /// Mean difference, see [`loss_difference`](super::decision::loss_difference).
+    /// Mean difference: of ln loss for losses from 1 on, else of the loss itself.
     pub difference: Option<f64>,
-    /// 90 % interval of the difference: within ±limit if and only if both tests are significant at 5 %.
+    /// 90 % interval of the difference: within the limits if and only if both tests are significant at 5 %.
     pub interval: Option<(f64, f64)>,
     /// Pairs, or trials of the candidate.
     pub n: u32,
-    /// That the difference is not below −limit.
+    /// That the difference is not below ln(1 − limit).
     pub p_lower: Option<f64>,
-    /// That the difference is not above the limit.
+    /// That the difference is not above ln(1 + limit).
     pub p_upper: Option<f64>,
     /// How it was decided: `tost-paired`, `difference-of-means`, `difference-at-one-seed`, `definition` or `not-compared`.
     pub method: String,
@@ -199,7 +199,7 @@ impl LossVerdict {
 }
 
 /// ln(candidate / reference); for losses below 1 the difference itself, so that losses near zero may differ a little.
-pub fn loss_difference(reference: f64, candidate: f64) -> f64 {
+pub(super) fn loss_difference(reference: f64, candidate: f64) -> f64 {
     if reference >= 1.0 && candidate > 0.0 {
         (candidate / reference).ln()
     } else {

@@ -118,6 +118,12 @@ impl Race {
         (self.state.confirmations, self.state.claims)
     }
 
+    /// Counts confirmations and claims from zero again, so that the next claims are a family of their own. For simulations of single
+    /// candidates on a machine that is known already.
+    pub fn restart_tally(&mut self) {
+        (self.state.confirmations, self.state.claims) = (0, 0);
+    }
+
     fn is_calibrated(&self) -> bool {
         self.state.calibration.len() >= self.rules.settings.calibration as usize
     }
