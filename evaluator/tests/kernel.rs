@@ -30,6 +30,7 @@ training:
   {num_layers: 2, rank: 4, scale: 10.0, learning_rate: 0.001, optimizer: adam, batch_size: 1, sequence_length: 8,
    iterations: 2, warmup_iterations: 1, validation_batches: 1, data: data.jsonl}
 limits: {compile_seconds: 2, check_seconds: 2, trial_seconds: 2}
+protocol: fixed
 ";
 
 fn program(orders: &str) -> String {
