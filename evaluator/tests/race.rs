@@ -457,11 +457,8 @@ fn the_final_comparison_is_twelve_fresh_pairs_with_an_exact_interval() {
     assert_eq!(arms, BTreeSet::from(["candidate", "mlx_lm"]));
     assert_eq!(plans.iter().filter(|plan| plan.pair == Some(11)).count(), 2);
     let (low, high) = judgement.effects[0].interval.unwrap();
-    let change = judgement.effects[0].change;
-    assert!(
-        low < change && change < high && low > 0.05 && (change - 0.1).abs() < 0.02,
-        "{low} {change} {high}"
-    );
+    let gain = judgement.effects[0].change;
+    assert!(low < gain && gain < high && low > 0.05 && (gain - 0.1).abs() < 0.02, "{low} {gain} {high}");
     assert!((judgement.effects[1].change - 0.1).abs() < 1e-9 && judgement.effects[1].significant);
     assert!(judgement.verdict == Verdict::Improved && judgement.loss.holds && judgement.loss.n == 12);
 }

@@ -247,7 +247,7 @@ impl Chance for Drawn {
     }
 
     fn coin(&mut self) -> bool {
-        fresh_seed(&mut self.0) % 2 == 0
+        fresh_seed(&mut self.0).is_multiple_of(2)
     }
 }
 
