@@ -82,3 +82,101 @@ fn describe(effect: &Effect, objective: &Objective) -> String {
     let _ = write!(text, " ({grounds}{small})");
     text
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Metric;
+    use crate::protocol::LossVerdict;
+
+    fn objectives() -> Vec<Objective> {
+        vec![
+            Objective { metric: Metric::TokensPerSecond, weight: 0.6, minimal_effect: 0.01 },
+            Objective { metric: Metric::PeakMemoryBytes, weight: 0.4, minimal_effect: 0.01 },
+        ]
+    }
+
+    fn effect(metric: Metric, change: f64, p_value: Option<f64>) -> Effect {
+        Effect {
+            metric: metric.as_str().to_owned(),
+            baseline: 100.0,
+            candidate: 100.0 * (1.0 + if metric.is_maximized() { change } else { -change }),
+            change,
+            interval: None,
+            p_value,
+            significant: p_value.is_some_and(|p| p < 0.05),
+            n: (5, 5),
+            method: "welch-t".to_owned(),
+        }
+    }
+
+    fn both(speed: (f64, Option<f64>), memory: (f64, Option<f64>)) -> Vec<Effect> {
+        vec![
+            effect(Metric::TokensPerSecond, speed.0, speed.1),
+            effect(Metric::PeakMemoryBytes, memory.0, memory.1),
+        ]
+    }
+
+    #[test]
+    fn a_sure_small_gain_beside_an_unsure_large_loss_is_no_improvement() {
+        let effects = both((-0.1, Some(0.3)), (0.02, Some(0.001)));
+        assert_eq!(of_effects(&effects, &objectives(), -0.05), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn the_reason_names_each_metric_with_its_grounds() {
+        let effects = both((1.0, Some(0.001)), (0.5, None));
+        let verdict = of_effects(&effects, &objectives(), 0.7);
+        assert_eq!(verdict, Verdict::Improved);
+        assert_eq!(
+            reason(verdict, &effects, &objectives()),
+            "improved: tokens_per_second 100.0 % better (p = 0.0010), peak_memory_bytes 50.0 % better (not testable)"
+        );
+    }
+
+    #[test]
+    fn one_objective_worse_beyond_chance_is_regressed() {
+        let effects = both((1.0, Some(0.001)), (-0.1, Some(0.001)));
+        assert_eq!(of_effects(&effects, &objectives(), 0.3), Verdict::Regressed);
+    }
+
+    #[test]
+    fn a_significant_change_below_the_minimal_effect_decides_nothing() {
+        let effects = both((-0.005, Some(0.001)), (0.0, None));
+        let verdict = of_effects(&effects, &objectives(), -0.003);
+        assert_eq!(verdict, Verdict::Inconclusive);
+        let reason = reason(verdict, &effects, &objectives());
+        assert!(
+            reason.contains("too small to matter") && reason.contains("peak_memory_bytes unchanged"),
+            "{reason}"
+        );
+    }
+
+    fn judged(loss: LossVerdict, log_score: f64) -> Outcome {
+        let effects = both((0.1, Some(0.001)), (0.0, None));
+        let (verdict, reason) = (Verdict::Improved, "because".to_owned());
+        let judgement =
+            Judgement { verdict, log_score, effects, loss, claim: None, reason, records: Vec::new() };
+        outcome(judgement, BTreeMap::new())
+    }
+
+    #[test]
+    fn drifting_loss_is_never_traded_for_speed() {
+        assert_eq!(judged(LossVerdict::of_means(&[5.0], &[5.2], 0.01), 2.0).kind(), "loss_drift");
+    }
+
+    #[test]
+    fn the_score_is_the_exponential_of_the_log_score_if_that_is_finite() {
+        let equal = || LossVerdict::of_means(&[5.0], &[5.0], 0.01);
+        assert!((judged(equal(), 2.0_f64.ln()).score().unwrap().get() - 2.0).abs() < 1e-12);
+        assert_eq!(judged(equal(), f64::NAN).kind(), "rejected");
+    }
+
+    #[test]
+    fn the_rule_on_mean_losses_is_relative_above_one_and_absolute_below() {
+        let holds =
+            |baseline: f64, candidate: f64| LossVerdict::of_means(&[baseline], &[candidate], 0.01).holds;
+        assert!(holds(5.0, 5.05) && !holds(5.0, 5.051));
+        assert!(holds(0.1, 0.1099) && !holds(0.1, 0.111));
+        assert!(!holds(5.0, f64::NAN));
+    }
+}

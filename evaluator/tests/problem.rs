@@ -45,8 +45,31 @@ fn a_short_kernel_problem_has_sensible_defaults_and_absolute_paths() {
     assert!(problem.training.data.is_absolute() && problem.initial_program.is_absolute());
     assert!((problem.constraints.loss - 0.01).abs() < 1e-12 && problem.checks.cases.len() == 7);
     assert!(problem.checks.error_budget > 1.0 && problem.checks.secret_cases >= 4);
-    let ProtocolSettings::RaceConfirm(race) = &problem.protocol else { panic!("{:?}", problem.protocol) };
-    assert_eq!((race.calibration, race.screen_trials, race.max_pairs), (6, 3, 24));
+    let ProtocolSettings::RaceConfirm(race) = &problem.protocol else { panic!("not race-confirm") };
+    assert_eq!((race.calibration, race.screen_trials, race.max_pairs, race.promote), (6, 3, 24, true));
+}
+
+#[test]
+fn a_protocol_is_named_alone_or_with_what_differs() {
+    let read = |words: &str| {
+        let loaded = load(&format!("{KERNEL}protocol: {words}\n")).unwrap();
+        // As it goes to the evaluator's process.
+        let json = serde_json::to_string(&loaded).unwrap();
+        assert_eq!(serde_json::from_str::<LoadedProblem>(&json).unwrap(), loaded);
+        let Problem::Kernel(problem) = loaded.problem else { panic!("not a kernel") };
+        problem.protocol
+    };
+    assert_eq!(read("race-confirm"), ProtocolSettings::default());
+    let ProtocolSettings::Fixed(fixed) = read("fixed") else { panic!("not fixed") };
+    assert_eq!((fixed.trials, fixed.baseline_seed, fixed.candidate_seed), (5, 42, 100));
+    let ProtocolSettings::FixedSeed7(seed7) = read("{fixed-seed7: {baseline_seed: 1}}") else {
+        panic!("not fixed-seed7")
+    };
+    assert_eq!((seed7.trials, seed7.baseline_seed, seed7.candidate_seed), (7, 1, 100));
+    let ProtocolSettings::RaceConfirm(race) = read("{race-confirm: {max_pairs: 12}}") else {
+        panic!("no race")
+    };
+    assert_eq!((race.max_pairs, race.min_pairs), (12, 6));
 }
 
 #[test]
@@ -91,7 +114,18 @@ fn mistakes_are_errors_with_the_place() {
         (format!("{KERNEL}checks: {{tolerance: 0.1}}\n"), &["tolerance", "error_budget"]),
         (format!("{KERNEL}checks: {{error_budget: 0}}\n"), &["error_budget", "above 0"]),
         (format!("{KERNEL}checks: {{secret_cases: 1000}}\n"), &["secret_cases", "100"]),
-        (format!("{KERNEL}protocol: {{race: {{}}}}\n"), &["race"]),
+        (format!("{KERNEL}protocol: {{race: {{}}}}\n"), &["race", "race-confirm"]),
+        (format!("{KERNEL}protocol: {{fixed: {{}}, fixed-seed7: {{}}}}\n"), &["fixed-seed7", "two"]),
+        (format!("{KERNEL}protocol: {{fixed: {{trails: 6}}}}\n"), &["trails", "trials"]),
+        (format!("{KERNEL}protocol: seed7\n"), &["seed7", "fixed-seed7"]),
+        (
+            format!("{KERNEL}protocol: {{race-confirm: {{alpha: 1.5}}}}\n"),
+            &["race-confirm: alpha", "below 1"],
+        ),
+        (format!("{KERNEL}protocol: {{race-confirm: {{slow: 0.5}}}}\n"), &["race-confirm: slow", "above 1"]),
+        (format!("{KERNEL}protocol: {{race-confirm: {{max_pairs: 4}}}}\n"), &["min_pairs", "max_pairs"]),
+        (format!("{KERNEL}protocol: {{race-confirm: {{max_pairs: 8}}}}\n"), &["max_pairs", "at least 9"]),
+        (format!("{KERNEL}protocol: {{race-confirm: {{bet: 0}}}}\n"), &["race-confirm: bet", "above 0"]),
         (format!("{KERNEL}language: python\n"), &["language: rust"]),
         (KERNEL.replace("initial.rs", "absent.rs"), &["absent.rs can't be read"]),
         (COMMAND.replace("initial.py", "plain.py"), &["plain.py", "no EVOLVE-BLOCK"]),

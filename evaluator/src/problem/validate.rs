@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use search::Language;
 
 use super::{CommandProblem, KernelProblem, Limits, Problem, ProtocolSettings, RaceSettings};
+use crate::statistics::e_lond_level;
 
 impl Problem {
     /// What is wrong with the values, if anything.
@@ -85,6 +86,16 @@ impl RaceSettings {
         if self.min_pairs > self.max_pairs {
             return Err(format!("`{}` must not be above `max_pairs`", key("min_pairs")));
         }
+        probability(&key("alpha"), self.alpha)?;
+        // No pair more than doubles the evidence.
+        let needed = -e_lond_level(self.alpha, self.patience, 1, 0).log2();
+        if f64::from(self.max_pairs) < needed {
+            let needed = needed.ceil();
+            return Err(format!(
+                "`{}` must be at least {needed}: with fewer pairs no claim is possible",
+                key("max_pairs")
+            ));
+        }
         positive(&key("screen_effect"), self.screen_effect)?;
         positive(&key("confirm_effect"), self.confirm_effect)?;
         positive(&key("screen_loss"), self.screen_loss)?;
@@ -94,7 +105,6 @@ impl RaceSettings {
         probability(&key("screen_miss"), self.screen_miss)?;
         probability(&key("screen_pass"), self.screen_pass)?;
         probability(&key("confirm_miss"), self.confirm_miss)?;
-        probability(&key("alpha"), self.alpha)?;
         if self.slow <= 1.0 || self.slow.is_nan() {
             return Err(format!(
                 "`{}` must be above 1: it is a multiple of the reference's time",

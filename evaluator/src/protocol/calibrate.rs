@@ -90,11 +90,15 @@ const POWER: f64 = 0.8;
 /// (pairs at most, effect in standard deviations of a trial that the screening and these pairs find with power 0.8 at the level of
 /// the first claim, α/21, in one of two metrics). Simulated with independent normal noise: `cargo run --release -p evaluator --example
 /// check-statistics -- power`.
-const PAIRS: [(f64, f64); 5] = [(10.0, 4.2), (12.0, 2.95), (16.0, 2.4), (24.0, 2.15), (48.0, 2.0)];
+const PAIRS: [(f64, f64); 7] =
+    [(12.0, 3.67), (14.0, 2.55), (16.0, 2.25), (20.0, 2.01), (24.0, 1.89), (32.0, 1.76), (48.0, 1.72)];
+/// Less noise than this isn't believed by `race-confirm`.
+const NOISE_FLOOR: f64 = 0.002;
 
 /// Smallest effect on the logarithm (0.01 is 1 %) that is found with power 0.8, given the noise of one trial. For blocks by the normal
-/// approximation of the t-test's power; for pairs from a simulated table. `None` if the budget is too small for any.
-pub fn detectable_effect(sigma: f64, budget: Budget) -> Option<f64> {
+/// approximation of the t-test's power; for pairs from a simulated table, but not below half of the smallest effect that matters, which
+/// is where candidates are given up. `None` if the budget is too small for any.
+pub fn detectable_effect(sigma: f64, budget: Budget, minimal_effect: f64) -> Option<f64> {
     match budget {
         Budget::Blocks(trials) if trials < 2 => None,
         Budget::Blocks(trials) => {
@@ -114,16 +118,16 @@ pub fn detectable_effect(sigma: f64, budget: Budget) -> Option<f64> {
                     more + (less - more) * (pairs - low) / (high - low)
                 }
             };
-            Some(deviations * sigma)
+            Some((deviations * sigma.max(NOISE_FLOOR)).max(minimal_effect / 2.0))
         }
     }
 }
 
 impl Calibration {
     /// What to do, in one line.
-    pub fn advice(&self, budget: Budget) -> String {
+    pub fn advice(&self, budget: Budget, minimal_effect: f64) -> String {
         let percent = |value: f64| format!("{:.1} %", value * 100.0);
-        let found = detectable_effect(self.sigma, budget)
+        let found = detectable_effect(self.sigma, budget, minimal_effect)
             .map_or_else(|| "nothing".to_owned(), |effect| format!("effects from about {}", percent(effect)));
         let drifts = self.slope_p_value.is_some_and(|p| p < 0.01) && self.slope.abs() * 10.0 > 0.01;
         let wanders = self.autocorrelation.is_some_and(|rho| rho > 0.5);
@@ -153,7 +157,7 @@ mod tests {
         assert!((calibration.slope - 0.005).abs() < 1e-4 && calibration.slope_p_value.unwrap() < 1e-9);
         assert!(calibration.sigma < 0.3 * calibration.classical_sigma);
         assert!(calibration.autocorrelation.unwrap() > 0.7 && calibration.halves_p_value.unwrap() < 1e-6);
-        assert!(calibration.advice(Budget::Pairs(24)).contains("drifts"));
+        assert!(calibration.advice(Budget::Pairs(24), 0.01).contains("drifts"));
     }
 
     #[test]
@@ -161,6 +165,7 @@ mod tests {
         let calibration = calibrate(&[1.5; 8]).unwrap();
         assert!(calibration.sigma.abs() < 1e-15 && calibration.slope.abs() < 1e-15);
         assert_eq!((calibration.slope_p_value, calibration.autocorrelation), (None, None));
+        assert!((detectable_effect(0.0, Budget::Pairs(24), 0.02).unwrap() - 0.01).abs() < 1e-12);
         assert_eq!(calibrate(&[1.0; 3]), None);
     }
 
@@ -170,19 +175,22 @@ mod tests {
         let calibration = calibrate(&logs).unwrap();
         assert!(calibration.slope.abs() < 1e-6 && calibration.slope_p_value.unwrap() > 0.5);
         assert!(calibration.autocorrelation.unwrap() < -0.9);
-        assert!(calibration.advice(Budget::Pairs(24)).contains("quiet"));
+        assert!(calibration.advice(Budget::Pairs(24), 0.01).contains("quiet"));
     }
 
     #[test]
     fn more_trials_find_smaller_effects() {
-        let find = |budget| detectable_effect(0.02, budget).unwrap();
+        let find = |budget| detectable_effect(0.02, budget, 0.01).unwrap();
         assert!(find(Budget::Blocks(10)) < find(Budget::Blocks(5)));
         assert!(
             find(Budget::Pairs(24)) < find(Budget::Pairs(20))
                 && find(Budget::Pairs(20)) < find(Budget::Pairs(12))
         );
         assert_eq!(
-            (detectable_effect(0.02, Budget::Blocks(1)), detectable_effect(0.02, Budget::Pairs(8))),
+            (
+                detectable_effect(0.02, Budget::Blocks(1), 0.01),
+                detectable_effect(0.02, Budget::Pairs(8), 0.01)
+            ),
             (None, None)
         );
     }

@@ -49,7 +49,7 @@ pub struct Claim {
     pub metrics: Vec<Metric>,
     /// ln of the evidence, the mean over the metrics, when it reached the level.
     pub log_e: f64,
-    /// The level α_t that it had to reach: E ≥ 1/α_t.
+    /// The level `α_t` that it had to reach: `E ≥ 1/α_t`.
     pub level: f64,
 }
 
@@ -72,7 +72,7 @@ pub struct DecisionRecord {
     pub confirmations: u32,
     /// Claims made in the run before.
     pub claims: u32,
-    /// The level α_t of this confirmation.
+    /// The level `α_t` of this confirmation.
     pub level: Option<f64>,
     /// At or below this mean the metric is futile.
     pub lower: Option<f64>,

@@ -26,14 +26,14 @@ pub struct Final {
     loss_limit: f64,
     /// (opponent, champion).
     told: Vec<(Sample, Sample)>,
-    first: Option<First>,
+    first: Option<Half>,
     failures: (u32, u32),
     index: u32,
     pending: Option<Plan>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct First {
+struct Half {
     trial: u64,
     seed: u64,
     reference_first: bool,
@@ -187,7 +187,7 @@ impl Protocol for Final {
         };
         let reference_first = plan.reference_first.unwrap_or_default();
         match self.first.take() {
-            None => self.first = Some(First { trial, seed: plan.seed, reference_first, sample }),
+            None => self.first = Some(Half { trial, seed: plan.seed, reference_first, sample }),
             Some(first) if reference_first => self.told.push((first.sample, sample)),
             Some(first) => self.told.push((sample, first.sample)),
         }

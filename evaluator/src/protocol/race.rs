@@ -78,7 +78,7 @@ enum Phase {
     Idle,
     Calibrating,
     Screening(Screen),
-    Confirming(Confirm),
+    Confirming(Box<Confirm>),
     Done(Decision),
 }
 
@@ -233,7 +233,7 @@ impl Race {
                 Next::Done(decision) => Phase::Done(decision),
                 Next::Confirm => {
                     self.state.confirmations += 1;
-                    Phase::Confirming(Confirm::new(&self.state, &self.rules, screen))
+                    Phase::Confirming(Box::new(Confirm::new(&self.state, &self.rules, screen)))
                 }
             };
             return;

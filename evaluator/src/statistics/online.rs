@@ -1,6 +1,6 @@
 //! Levels for claims that are made one after another, so that of all claims of a run few are false.
 //!
-//! Source: Z. Xu, A. Ramdas, "Online multiple testing with e-values" (2024), e-LOND: with α_t = α·γ_t·(R + 1), where the γ sum to 1 and R
+//! Source: Z. Xu, A. Ramdas, "Online multiple testing with e-values" (2024), e-LOND: with `α_t = α·γ_t·(R + 1)`, where the γ sum to 1 and R
 //! counts the earlier claims, the false discovery rate is at most α under any dependence between the e-values.
 
 /// The level of the `test`-th test (from 1) after `claims` claims: α(R + 1)K/((t + K − 1)(t + K)). K is the patience: half of

@@ -15,7 +15,7 @@ use crate::group::Group;
 
 /// Groups by the first word of a value's key.
 struct Groups {
-    groups: Vec<Group>,
+    all: Vec<Group>,
     closed_form: f64,
     p_values: f64,
 }
@@ -23,12 +23,12 @@ struct Groups {
 impl Groups {
     fn group(&mut self, name: &str) -> &mut Group {
         let name = format!("reference: {name}");
-        let found = self.groups.iter().position(|group| group.name == name);
+        let found = self.all.iter().position(|group| group.name == name);
         let index = found.unwrap_or_else(|| {
-            self.groups.push(Group::new(&name));
-            self.groups.len() - 1
+            self.all.push(Group::new(&name));
+            self.all.len() - 1
         });
-        &mut self.groups[index]
+        &mut self.all[index]
     }
 
     /// Nulls are undefined, and say nothing.
@@ -49,7 +49,7 @@ impl Groups {
 pub(crate) fn check(reference: &Value) -> Result<Vec<Group>, String> {
     let tolerance = |key: &str, default: f64| reference["tolerance"][key].as_f64().unwrap_or(default);
     let mut groups = Groups {
-        groups: Vec::new(),
+        all: Vec::new(),
         closed_form: tolerance("closed_form", 1e-10),
         p_values: tolerance("p_values", 1e-9),
     };
@@ -62,7 +62,7 @@ pub(crate) fn check(reference: &Value) -> Result<Vec<Group>, String> {
         };
         check_set(&mut groups, &name, set, &numbers("baseline")?, &numbers("candidate")?);
     }
-    Ok(groups.groups)
+    Ok(groups.all)
 }
 
 fn check_set(groups: &mut Groups, name: &str, set: &Value, baseline: &[f64], candidate: &[f64]) {

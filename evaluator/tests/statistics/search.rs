@@ -159,13 +159,13 @@ pub(crate) fn table() -> Result<(), String> {
             free.any, noisy.any, free.each, noisy.each, free.trials, noisy.trials
         );
     }
-    println!("\nclaimed in mixed searches of 1000 against the baseline, memory without noise; 4 searches");
+    println!("\nclaimed in mixed searches of 1000 against the baseline, memory without noise; 20 searches");
     println!(
         "{:<8} {:>8} {:>8} {:>8} {:>8} {:>14}",
         "noise", "+5 %", "+10 %", "+20 %", "null", "false share"
     );
     for (index, model) in MODELS.iter().enumerate() {
-        let counts = mixed(model, 0.0, 4, 1000, 300 + index as u64)?;
+        let counts = mixed(model, 0.0, 20, 1000, 300 + index as u64)?;
         let rate = |kind: usize| f64::from(counts[kind].1) / f64::from(counts[kind].2);
         let wrong = f64::from(counts[0].1 + counts[1].1);
         let all: u32 = counts.iter().map(|(_, claims, _)| claims).sum();

@@ -100,7 +100,7 @@ pub(super) fn differences(references: &References, logs: &[f64]) -> Vec<f64> {
 }
 
 /// A look without numbers.
-pub(super) fn record(state: &State, stage: Stage) -> DecisionRecord {
+pub(super) fn record(known: &State, stage: Stage) -> DecisionRecord {
     DecisionRecord {
         stage,
         look: 0,
@@ -108,8 +108,8 @@ pub(super) fn record(state: &State, stage: Stage) -> DecisionRecord {
         sigma: None,
         mean: None,
         log_e: None,
-        confirmations: state.confirmations,
-        claims: state.claims,
+        confirmations: known.confirmations,
+        claims: known.claims,
         level: None,
         lower: None,
         upper: None,

@@ -13,9 +13,9 @@ use crate::trial::Arm;
 /// The pairs of one candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Confirm {
-    /// The level α_t that its evidence must reach.
+    /// The level `α_t` that its evidence must reach.
     level: f64,
-    first: Option<First>,
+    first: Option<Half>,
     second: Option<Reference>,
     /// Complete and lost ones.
     pairs: u32,
@@ -36,15 +36,15 @@ pub(super) struct Confirm {
     records: Vec<DecisionRecord>,
 }
 
-/// The first half of a pair.
+/// The half of a pair that has run.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct First {
+pub(super) struct Half {
     pub(super) seed: u64,
     pub(super) reference_first: bool,
     trial: Reference,
 }
 
-impl First {
+impl Half {
     /// Whose turn it is.
     pub(super) fn other(&self) -> Arm {
         if self.reference_first { Arm::Candidate } else { Arm::Reference }
@@ -87,7 +87,7 @@ impl Confirm {
         &self.records
     }
 
-    pub(super) fn first(&self) -> Option<&First> {
+    pub(super) fn first(&self) -> Option<&Half> {
         self.first.as_ref()
     }
 
@@ -114,7 +114,7 @@ impl Confirm {
             self.second = Some(trial);
         } else {
             let reference_first = plan.reference_first.unwrap_or_default();
-            self.first = Some(First { seed: plan.seed, reference_first, trial });
+            self.first = Some(Half { seed: plan.seed, reference_first, trial });
         }
     }
 
@@ -126,7 +126,7 @@ impl Confirm {
     /// The complete pair (reference, candidate), if it is.
     pub(super) fn take_pair(&mut self) -> Option<(Reference, Reference)> {
         let second = self.second.take()?;
-        let First { reference_first, trial, .. } = self.first.take()?;
+        let Half { reference_first, trial, .. } = self.first.take()?;
         Some(if reference_first { (trial, second) } else { (second, trial) })
     }
 
