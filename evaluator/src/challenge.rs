@@ -237,7 +237,9 @@ fn shaped(extreme: Extreme, case: CheckCase, rng: &mut ChaCha20Rng) -> CheckCase
         Extreme::Square => CheckCase { output: case.input, ..case },
         Extreme::SmallScale => CheckCase { scale: rng.random_range(0.01..0.08), ..case },
         Extreme::LargeScale => CheckCase { scale: rng.random_range(80.0..200.0), ..case },
-        Extreme::Plain | Extreme::Ordinary | Extreme::Half => case,
+        // MLX's packed product of half precision is slow on a CPU.
+        Extreme::Half => CheckCase { input, output, length: few, ..case },
+        Extreme::Plain | Extreme::Ordinary => case,
     }
 }
 
@@ -358,7 +360,7 @@ mod tests {
             assert!(any(&|values| values.first > 2000.0) && any(&|values| values.first < 0.0005));
             assert!(any(&|values| values.second > 160.0) && any(&|values| values.second < 0.0065));
             assert!(any(&|values| values.cotangent > 100.0) && any(&|values| values.cotangent < 1e-5));
-            assert!(any(&|values| values.lora_b < 0.0002) && any(&|values| values.lora_b == 1.0));
+            assert!(any(&|values| values.lora_b < 0.0002) && any(&|values| values.lora_b > 0.999));
             assert!(any(&|values| values.uneven) && any(&|values| !values.uneven));
         }
     }
