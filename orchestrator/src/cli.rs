@@ -46,7 +46,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Show one program: outcome, measurements, trials, artifacts, source.
+    /// Show one program: its verdict and why, trials, pairs, decisions, artifacts, source.
     Show {
         /// Program number, or RUN/NUMBER.
         program: ProgramRef,
@@ -89,6 +89,9 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// The final report of a run: its best program against the original and against MLX-LM's own layer on fresh pairs, and how
+    /// steady the machine was.
+    Report(ReportArgs),
     /// Evaluate one program file as the search would, without storing anything.
     Evaluate {
         /// The program.
@@ -103,6 +106,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure how noisy this machine is: the same program again and again, and what effects can be found at that noise.
+    Calibrate(CalibrateArgs),
     /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
     /// sandbox and its judge hold.
     Doctor {
@@ -143,6 +148,39 @@ pub struct ResumeArgs {
     /// What overrides the configuration.
     #[command(flatten)]
     pub overrides: Overrides,
+}
+
+/// `evolve report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run (default: the latest).
+    pub run: Option<i64>,
+    /// Also write it here as one HTML file, with drawings of the pairs and of the reference over the run.
+    #[arg(long, value_name = "FILE.html")]
+    pub out: Option<PathBuf>,
+    /// First measure the comparisons that are missing (some minutes).
+    #[arg(long)]
+    pub measure: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `evolve calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// The configuration whose problem is measured.
+    #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// Trials; the more, the surer the figures.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=1000))]
+    pub trials: u32,
+    /// Run the program with nothing between it and this machine.
+    #[arg(long)]
+    pub no_sandbox: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `evolve doctor --attacks`.

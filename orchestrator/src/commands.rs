@@ -4,9 +4,11 @@
 mod alarm;
 mod attacks;
 mod browse;
+mod calibrate;
 mod doctor;
 mod evaluate;
 mod open;
+mod report;
 mod run;
 mod table;
 mod text;
@@ -48,6 +50,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Evaluate { program, config, no_sandbox, json } => {
             evaluate::evaluate(&program, &config, no_sandbox, json).await
         }
+        Command::Report(arguments) => report::report(db, &arguments).await,
+        Command::Calibrate(arguments) => calibrate::calibrate(&arguments).await,
         Command::Doctor { config, attacks, json } if attacks.attacks.is_some() => {
             attacks::attacks(&config, &attacks, json).await
         }

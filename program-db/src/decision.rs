@@ -28,7 +28,7 @@ pub struct Decision {
     pub confirmations: u32,
     /// Claims made in the run before.
     pub claims: u32,
-    /// The level α_t of this confirmation: the evidence must reach 1/α_t.
+    /// The level `α_t` of this confirmation: the evidence must reach its reciprocal.
     pub level: Option<f64>,
     /// At or below this mean the metric is futile.
     pub lower: Option<f64>,

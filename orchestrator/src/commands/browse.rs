@@ -12,7 +12,7 @@ use super::table::render;
 use super::text::{printable, utc};
 use crate::cli::{Format, ProgramRef};
 use crate::exit_code::{ExitCode, Failure};
-use crate::report;
+use crate::report::{self, judgement::Judgement};
 
 pub(super) async fn runs(db: Option<&Path>, format: Format) -> Result<ExitCode, Failure> {
     let db = reading(db).await?;
@@ -102,6 +102,7 @@ pub(super) async fn show(
     let proposal = db.proposal(run, number).await.map_err(storage)?;
     let outcome = db.outcome(run, number).await.map_err(storage)?;
     let trials = db.trials(run, number).await.map_err(storage)?;
+    let decisions = db.decisions(run, number).await.map_err(storage)?;
     let artifacts = db.artifacts(run, number).await.map_err(storage)?;
     let evaluation = db.evaluation(run, number).await.map_err(storage)?;
     // A proposal that led to no program is worth looking at too.
@@ -130,6 +131,8 @@ pub(super) async fn show(
             "outcome": outcome,
             "measured_by": evaluation.as_ref().map(|evaluation| measured_by(&evaluation.measured_by)),
             "trials": trials,
+            "decisions": decisions,
+            "judgement": evaluation.as_ref().and_then(|evaluation| evaluation.judgement.as_ref()),
             "artifacts": artifacts.iter().map(|a| (a.name.clone(), a.content.clone().into())).collect::<serde_json::Map<_, _>>(),
             "source": program.as_ref().map(|program| &program.source),
         });
@@ -165,10 +168,11 @@ pub(super) async fn show(
         println!("{}", alarm::on_stdout(&alarm));
     }
     text.push('\n');
-    text.push_str(&report::trials(&trials));
     text.push_str(
         &outcome.as_ref().map_or_else(|| "outcome: not evaluated yet\n".to_owned(), report::outcome),
     );
+    let judgement = evaluation.as_ref().and_then(|of| Judgement::read(of.judgement.as_ref()?));
+    text.push_str(&report::decisions::explanation(&trials, &decisions, judgement.as_ref()));
     for artifact in &artifacts {
         text.push_str(&format!("\n{}:\n{}\n", artifact.name, artifact.content.trim_end()));
     }

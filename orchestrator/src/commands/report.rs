@@ -1,0 +1,137 @@
+//! `evolve report`: what a run found, and what it is worth on fresh pairs.
+
+use std::path::Path;
+
+use program_db::{Comparison, PastMeasurement, Program, ProgramDb, RunId};
+use search::{Outcome, Verdict};
+
+use super::alarm;
+use super::open::{reading, run_of, storage};
+use super::text::{printable, utc};
+use crate::cli::ReportArgs;
+use crate::exit_code::{ExitCode, Failure};
+use crate::report::judgement::Judgement;
+use crate::report::run::{Against, Ancestor, Champion, Compared, Opponent, RunReport};
+use crate::report::trace::{Promotion, Trace};
+use crate::report::{html, pairs};
+
+pub(super) async fn report(db: Option<&Path>, arguments: &ReportArgs) -> Result<ExitCode, Failure> {
+    let db = reading(db).await?;
+    let run = run_of(&db, arguments.run).await?;
+    let mut report = collect(&db, run).await?;
+    if arguments.measure {
+        measure_missing(&db, &report).await?;
+        report = collect(&db, run).await?;
+    }
+    if let Some(out) = &arguments.out {
+        std::fs::write(out, html::page(&report))
+            .map_err(|error| Failure::usage(format!("{}: can't be written: {error}", out.display())))?;
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        return Ok(ExitCode::Success);
+    }
+    if let Some(alarm) = &report.alarm {
+        println!("{}", alarm::on_stdout(alarm));
+    }
+    print!("{}", printable(&report.text()));
+    match &arguments.out {
+        Some(out) => eprintln!("with the drawings: {}", out.display()),
+        None => eprintln!("with the drawings, as one file: evolve report {run} --out report.html"),
+    }
+    Ok(ExitCode::Success)
+}
+
+/// Measures the champion against each opponent that is missing, and stores it with [`ProgramDb::store_comparison`].
+#[expect(clippy::unused_async, reason = "measuring will wait")]
+async fn measure_missing(_db: &ProgramDb, report: &RunReport) -> Result<(), Failure> {
+    if report.missing().is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage("this version can't measure comparisons yet; leave out --measure".to_owned()))
+}
+
+/// Everything that the report says.
+async fn collect(db: &ProgramDb, run: RunId) -> Result<RunReport, Failure> {
+    let about = db.run(run).await.map_err(storage)?;
+    let summary = db.summary(run).await.map_err(storage)?;
+    let history = db.measured_history(run).await.map_err(storage)?;
+    let trace =
+        Trace { trials: db.reference_trace(run).await.map_err(storage)?, promotions: promotions(&history) };
+    let best = match db.incumbent(run).await.map_err(storage)? {
+        Some(incumbent) => Some(incumbent),
+        None => db.best(run, 1).await.map_err(storage)?.into_iter().next(),
+    };
+    let (champion, comparisons) = match best {
+        None => (None, Vec::new()),
+        Some(best) => {
+            let champion = champion(db, run, best).await?;
+            let comparable = !champion.is_command && champion.number > 0;
+            let comparisons = if comparable { against(db, run, &champion).await? } else { Vec::new() };
+            (Some(champion), comparisons)
+        }
+    };
+    Ok(RunReport {
+        run,
+        title: about.title,
+        proposals: summary.proposals,
+        evaluated: summary.evaluations,
+        seconds: summary.duration.as_secs_f64(),
+        alarm: alarm::of_runs(db, Some(run)).await?,
+        champion,
+        comparisons,
+        trace,
+    })
+}
+
+async fn champion(db: &ProgramDb, run: RunId, best: Program) -> Result<Champion, Failure> {
+    let measured = best.outcome.as_ref().and_then(Outcome::measured);
+    let evaluation = db.evaluation(run, best.number).await.map_err(storage)?;
+    let lineage = db.lineage(run, best.number).await.map_err(storage)?;
+    let ancestor = |program: Program| Ancestor {
+        number: program.number.0,
+        score: program.score().map(search::Score::get),
+        operator: program.operator,
+    };
+    Ok(Champion {
+        number: best.number.0,
+        score: best.score().map_or(0.0, search::Score::get),
+        is_improved: measured.is_some_and(|measured| measured.verdict == Verdict::Improved),
+        generation: best.generation,
+        verdict: best.outcome.as_ref().map(ToString::to_string).unwrap_or_default(),
+        is_command: evaluation.is_some_and(|evaluation| evaluation.measured_by.protocol == "command"),
+        by: best.model.unwrap_or(best.proposer),
+        operator: best.operator,
+        lineage: lineage.into_iter().map(ancestor).collect(),
+    })
+}
+
+/// The latest comparison with each opponent.
+async fn against(db: &ProgramDb, run: RunId, champion: &Champion) -> Result<Vec<Against>, Failure> {
+    let comparisons = db.comparisons(run, search::ProgramId(champion.number)).await.map_err(storage)?;
+    let latest = |opponent: Opponent| {
+        let found = comparisons.iter().find(|comparison| comparison.opponent == opponent.as_str());
+        Against { opponent, measured: found.map(compared) }
+    };
+    Ok(Opponent::ALL.map(latest).to_vec())
+}
+
+fn compared(comparison: &Comparison) -> Compared {
+    let evaluation = &comparison.evaluation;
+    Compared {
+        at: utc(evaluation.started_at),
+        device: evaluation.measured_by.device.clone(),
+        judgement: evaluation.judgement.as_ref().and_then(Judgement::read),
+        pairs: pairs::pairs(&comparison.trials),
+    }
+}
+
+/// A claimed program is the reference from then on.
+fn promotions(history: &[PastMeasurement]) -> Vec<Promotion> {
+    let claimed = |past: &&PastMeasurement| {
+        past.judgement.as_ref().and_then(Judgement::read).is_some_and(|judgement| judgement.claim.is_some())
+    };
+    let promotion =
+        |past: &PastMeasurement| Some(Promotion { at: past.trials.last()?.ended_at, number: past.number.0 });
+    history.iter().filter(claimed).filter_map(promotion).collect()
+}
