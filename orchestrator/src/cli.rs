@@ -161,6 +161,9 @@ pub struct ReportArgs {
     /// First measure the comparisons that are missing (some minutes).
     #[arg(long)]
     pub measure: bool,
+    /// With --measure: run the programs with nothing between them and this machine.
+    #[arg(long, requires = "measure")]
+    pub no_sandbox: bool,
     /// Print as JSON.
     #[arg(long)]
     pub json: bool,

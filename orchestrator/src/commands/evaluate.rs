@@ -45,7 +45,7 @@ pub(super) async fn evaluate(
 }
 
 /// Says on standard error how far the evaluation has come.
-fn watch(evaluator: &Evaluator) -> tokio::task::JoinHandle<()> {
+pub(super) fn watch(evaluator: &Evaluator) -> tokio::task::JoinHandle<()> {
     let mut steps = evaluator.events();
     tokio::spawn(async move {
         while let Ok(step) = steps.recv().await {

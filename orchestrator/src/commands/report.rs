@@ -5,22 +5,31 @@ use std::path::Path;
 use program_db::{Comparison, PastMeasurement, Program, ProgramDb, RunId};
 use search::{Outcome, Verdict};
 
+use evaluator::history::History;
+use tokio_util::sync::CancellationToken;
+
 use super::alarm;
-use super::open::{reading, run_of, storage};
+use super::open::{database_path, evaluator, reading, run_of, storage};
+use super::run::interrupt_on_signal;
 use super::text::{printable, utc};
-use crate::cli::ReportArgs;
+use crate::cli::{Overrides, ReportArgs};
+use crate::config::Config;
+use crate::event::Events;
 use crate::exit_code::{ExitCode, Failure};
+use crate::progress;
 use crate::report::judgement::Judgement;
 use crate::report::run::{Against, Ancestor, Champion, Compared, Opponent, RunReport};
 use crate::report::trace::{Promotion, Trace};
 use crate::report::{html, pairs};
+use crate::run::Store;
 
 pub(super) async fn report(db: Option<&Path>, arguments: &ReportArgs) -> Result<ExitCode, Failure> {
+    let path = database_path(db)?;
     let db = reading(db).await?;
     let run = run_of(&db, arguments.run).await?;
     let mut report = collect(&db, run).await?;
     if arguments.measure {
-        measure_missing(&db, &report).await?;
+        measure_missing(&path, run, &report, arguments).await?;
         report = collect(&db, run).await?;
     }
     if let Some(out) = &arguments.out {
@@ -42,13 +51,36 @@ pub(super) async fn report(db: Option<&Path>, arguments: &ReportArgs) -> Result<
     Ok(ExitCode::Success)
 }
 
-/// Measures the champion against each opponent that is missing, and stores it with [`ProgramDb::store_comparison`].
-#[expect(clippy::unused_async, reason = "measuring will wait")]
-async fn measure_missing(_db: &ProgramDb, report: &RunReport) -> Result<(), Failure> {
+/// Measures the champion against each opponent that is missing, as the end of the run would have.
+async fn measure_missing(
+    path: &Path,
+    run: RunId,
+    report: &RunReport,
+    arguments: &ReportArgs,
+) -> Result<(), Failure> {
     if report.missing().is_empty() {
         return Ok(());
     }
-    Err(Failure::usage("this version can't measure comparisons yet; leave out --measure".to_owned()))
+    let db = ProgramDb::open(path).await.map_err(storage)?;
+    let about = db.run(run).await.map_err(storage)?;
+    let overrides = Overrides { no_sandbox: arguments.no_sandbox, ..Overrides::default() };
+    let config = Config::from_stored(Path::new(&about.config_path), &about.config, &overrides)
+        .map_err(Failure::usage)?;
+    let evaluator = evaluator(&config, History::default()).await?;
+    let _lock = db.lock_run(run).map_err(storage)?;
+    let events = Events::default();
+    let screen = progress::show(progress::Style::choose(false), events.subscribe());
+    let store = Store::open(db.clone(), run).await?;
+    let interrupt = CancellationToken::new();
+    let signals = tokio::spawn(interrupt_on_signal(interrupt.clone()));
+    let compared = crate::run::compare(&store, &evaluator, &config, &events, &interrupt).await;
+    signals.abort();
+    evaluator.shutdown().await;
+    drop(events);
+    let _ = screen.await;
+    drop(store);
+    db.close().await;
+    compared
 }
 
 /// Everything that the report says.

@@ -137,7 +137,7 @@ async fn started(
 }
 
 /// The first signal asks the run to stop, the second ends the process.
-async fn interrupt_on_signal(interrupt: CancellationToken) {
+pub(super) async fn interrupt_on_signal(interrupt: CancellationToken) {
     signal().await;
     interrupt.cancel();
     signal().await;
