@@ -49,8 +49,8 @@ async fn a_faster_leaner_kernel_is_improved_by_the_evaluators_own_clock() {
     let report = report("// seconds: 0.025\n// memory: 500").await;
     let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
     assert_eq!(measured.verdict, Verdict::Improved, "{}", measured.reason);
-    // Twice as fast and half the memory, but for the overhead of the machine.
-    assert!((1.5..2.2).contains(&measured.score.get()), "{}", measured.score);
+    // Twice as fast and half the memory, but for the machine's overhead, and shrunk by its noise.
+    assert!((1.3..2.2).contains(&measured.score.get()), "{}", measured.score);
     let speed = &measured.effects[0];
     assert!(speed.significant && speed.p_value.unwrap() < 0.05 && speed.n == (5, 5));
     assert!(speed.candidate < 1000.0 / 0.025, "the runner's clock was believed");
@@ -83,7 +83,8 @@ async fn a_slower_kernel_is_regressed() {
     let outcome = outcome("// seconds: 0.12").await;
     let measured = outcome.measured().unwrap();
     assert_eq!(measured.verdict, Verdict::Regressed);
-    assert!(measured.score.get() < 0.8);
+    // Shrunk by the noise of a busy machine.
+    assert!(measured.score.get() < 1.0);
 }
 
 #[tokio::test]
