@@ -71,7 +71,7 @@ pub struct SearchConfig {
 impl Default for SearchConfig {
     fn default() -> Self {
         Self {
-            num_islands: 5,
+            num_islands: 1,
             population_size: 1000,
             archive_size: 100,
             selection: Selection::default(),
@@ -368,7 +368,10 @@ mod tests {
             ("num_islands: 0", "`num_islands` must be at least 1"),
             ("archive_size: 0", "`archive_size` must be at least 1"),
             ("diversity_reference_size: 0", "`diversity_reference_size` must be at least 1"),
-            ("population_size: 3", "`population_size` must be at least `num_islands` (5), not 3"),
+            (
+                "{ num_islands: 4, population_size: 3 }",
+                "`population_size` must be at least `num_islands` (4), not 3",
+            ),
             ("exploration_ratio: -0.1", "`exploration_ratio` must be between 0 and 1, not -0.1"),
             ("exploitation_ratio: .nan", "`exploitation_ratio` must be between 0 and 1, not NaN"),
             ("elite_selection_ratio: 2", "`elite_selection_ratio` must be between 0 and 1, not 2"),

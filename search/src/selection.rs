@@ -84,11 +84,11 @@ impl Default for Selection {
 }
 
 fn default_least() -> f64 {
-    0.1
+    0.02
 }
 
 fn default_most() -> f64 {
-    0.7
+    0.3
 }
 
 fn default_exponent() -> f64 {

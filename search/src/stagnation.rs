@@ -31,7 +31,7 @@ pub enum Answer {
 
 impl Default for Stagnation {
     fn default() -> Self {
-        Self { patience: 30, max_widening: 2, answer: Answer::Spawn, max_islands: 5 }
+        Self { patience: 30, max_widening: 3, answer: Answer::Spawn, max_islands: 5 }
     }
 }
 
