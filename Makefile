@@ -89,6 +89,7 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_tokens.py $$folder/model --against $$folder/tokens
 	@echo "== search: ask and tell"
 	@cargo bench --quiet -p search --bench ask_tell
+	@cargo bench --quiet -p search --bench memory
 
 bench-search: ## what evolution adds: evaluations to a target for every strategy, on synthetic landscapes
 	@cargo bench --quiet -p search --bench landscapes

@@ -233,6 +233,7 @@ impl KernelEvaluator {
             metrics: means(&log.trials, Arm::Candidate),
             effects: Vec::new(),
             reason: "screened: passes every fence; nothing was compared with the baseline's speed".to_owned(),
+            score_error: None,
         }))
     }
 

@@ -37,7 +37,7 @@ pub fn outcome(
     } else {
         reason(verdict, &effects, objectives)
     };
-    Outcome::Measured(Measured { score, verdict, metrics, effects, reason })
+    Outcome::Measured(Measured { score, verdict, metrics, effects, reason, score_error: None })
 }
 
 fn log_ratio(effect: &Effect, metric: Metric) -> f64 {

@@ -12,6 +12,8 @@ use crate::stagnation::{Answer, Stagnation};
 #[derive(Debug, Clone)]
 pub(crate) struct Islands {
     all: Vec<Island>,
+    /// Those that proposals are made for, ascending.
+    active: Vec<usize>,
     stagnation: Stagnation,
     /// Islands searched at once: as many as the search began with, or more.
     most: usize,
@@ -35,6 +37,7 @@ impl Islands {
         let capacity = config.population_size / config.num_islands;
         Self {
             all: vec![Island::new(capacity, config.archive_size); count],
+            active: (0..count).collect(),
             most: stagnation.max_islands.max(count),
             stagnation,
             capacity,
@@ -65,15 +68,15 @@ impl Islands {
         index % self.all.len()
     }
 
-    /// Those that proposals are made for.
-    fn active(&self) -> Vec<usize> {
-        (0..self.all.len()).filter(|index| !self.all[*index].is_retired()).collect()
+    fn retire(&mut self, index: usize) {
+        self.all[index].retire();
+        self.active.retain(|other| *other != index);
     }
 
     /// The island that a proposal of this number is made for: round and round if islands can't become stagnant; else
     /// drawn, so that those that still improve have a larger share.
     pub(crate) fn of(&self, number: u64, rng: &mut impl Rng) -> usize {
-        let active = self.active();
+        let active = &self.active;
         if self.stagnation.patience == 0 {
             return active[(number % active.len() as u64) as usize];
         }
@@ -154,7 +157,7 @@ impl Islands {
         let elites = self.all[from].elites().iter().copied();
         let leaving: Vec<Slot> =
             elites.filter(|slot| entries.get(*slot).island == from).take(number).collect();
-        for to in self.topology.targets(from, &self.active(), self.seed, self.exchanges) {
+        for to in self.topology.targets(from, &self.active, self.seed, self.exchanges) {
             let island = &mut self.all[to];
             if island.since() < self.stagnation.patience {
                 continue;
@@ -170,10 +173,11 @@ impl Islands {
     /// A new island, instead of this one or beside it.
     fn begin_anew(&mut self, index: usize, entries: &Entries, best: Option<Slot>) {
         if self.stagnation.answer == Answer::Restart {
-            self.all[index].retire();
+            self.retire(index);
         }
+        self.active.push(self.all.len());
         self.all.push(Island::new(self.capacity, self.front_room));
-        let active = self.active();
+        let active = &self.active;
         if active.len() > self.most {
             let born = self.all.len() - 1;
             let holds_best =
@@ -185,7 +189,7 @@ impl Islands {
                     |index| self.all[*index].population().first().map(|slot| entries.get(*slot).merit),
                 );
             // With room for one only, there is no other to give up.
-            self.all[given_up.unwrap_or(index)].retire();
+            self.retire(given_up.unwrap_or(index));
         }
     }
 }
