@@ -174,14 +174,14 @@ fn beta(a: f64, b: f64, rng: &mut impl Rng) -> f64 {
 /// A draw from a Gamma distribution with shape at least 1 (G. Marsaglia and W. Tsang, "A Simple Method for Generating Gamma
 /// Variables", 2000, section 4). By hand, because `rand_distr` doesn't promise the same draws in its next version.
 fn gamma(shape: f64, rng: &mut impl Rng) -> f64 {
-    let d = shape - 1.0 / 3.0;
-    let c = 1.0 / (9.0 * d).sqrt();
+    let scale = shape - 1.0 / 3.0;
+    let width = 1.0 / (9.0 * scale).sqrt();
     loop {
         let x = normal(rng);
-        let v = (1.0 + c * x).powi(3);
-        let u: f64 = rng.random();
-        if v > 0.0 && u.ln() < 0.5 * x * x + d - d * v + d * v.ln() {
-            return d * v;
+        let cube = (1.0 + width * x).powi(3);
+        let draw: f64 = rng.random();
+        if cube > 0.0 && draw.ln() < 0.5 * x * x + scale - scale * cube + scale * cube.ln() {
+            return scale * cube;
         }
     }
 }

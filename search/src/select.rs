@@ -94,7 +94,7 @@ fn by_score(pool: Pool<'_>, rng: &mut impl Rng) -> Option<Slot> {
 /// Draws the n-th of a list with a weight of nearly n^-exponent: the continuous power law from 1 to one past the end,
 /// rounded down. It takes no sum over the list.
 fn power_law(list: &[Slot], exponent: f64, rng: &mut impl Rng) -> Option<Slot> {
-    let last = list.len().checked_sub(1)?;
+    let worst = list.len().checked_sub(1)?;
     let (end, draw) = (list.len() as f64 + 1.0, rng.random::<f64>());
     let power = 1.0 - exponent;
     let rank = if power.abs() < 1e-9 {
@@ -102,7 +102,7 @@ fn power_law(list: &[Slot], exponent: f64, rng: &mut impl Rng) -> Option<Slot> {
     } else {
         (1.0 + draw * (end.powf(power) - 1.0)).powf(1.0 / power)
     };
-    list.get((rank as usize).saturating_sub(1).min(last)).copied()
+    list.get((rank as usize).saturating_sub(1).min(worst)).copied()
 }
 
 /// `ShinkaEvolve`'s weights, see [`Selection::Weighted`].

@@ -140,16 +140,18 @@ pub(crate) fn tunable(source: &str, language: Language) -> Option<Tunable> {
         return None;
     }
     let blank = marks::replace(source, &marks, |_| "0".to_owned());
-    let [a, b, c, d, e, f, g, h, ..] = token_hash(&blank, language).to_bytes();
-    Some(Tunable {
-        template: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        knobs: marks.iter().map(|mark| mark.knob).collect(),
-    })
+    let hash = token_hash(&blank, language).to_bytes();
+    // Half of it is long enough to tell a run's programs apart.
+    let first = hash.first_chunk().map_or(0, |half| u64::from_le_bytes(*half));
+    Some(Tunable { template: first, knobs: marks.iter().map(|mark| mark.knob).collect() })
 }
 
 /// What was told of programs that differ in marked numbers only.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tunings(BTreeMap<u64, Vec<(Vec<f64>, Option<Score>)>>);
+pub(crate) struct Tunings(BTreeMap<u64, Vec<Tried>>);
+
+/// Values of a program's marked numbers, and the score if it was measured.
+type Tried = (Vec<f64>, Option<Score>);
 
 impl Tunings {
     /// Whether no program with marked numbers was told.
@@ -186,7 +188,7 @@ struct Column {
 }
 
 impl Column {
-    fn new(knob: Knob, index: usize, told: &[(Vec<f64>, Option<Score>)]) -> Self {
+    fn new(knob: Knob, index: usize, told: &[Tried]) -> Self {
         let (low, high) = knob.ends();
         let mut builder = tpe::TpeOptimizerBuilder::new();
         builder.gamma(GOOD_SHARE);

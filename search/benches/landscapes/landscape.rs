@@ -1,5 +1,7 @@
 //! Synthetic landscapes: what a program of numbers scores.
 
+#![allow(clippy::unnecessary_wraps, reason = "all are of one type, and some have invalid programs")]
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

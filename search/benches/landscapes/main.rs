@@ -6,7 +6,7 @@
 //!
 //! Arguments: `--seeds N`, `--only NAME` (a landscape or a strategy), `--set YAML` (a strategy of your own, beside the rest).
 
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod landscape;
 mod model;

@@ -7,7 +7,7 @@ pub(crate) fn median(values: &[u64]) -> (u64, u64, u64) {
     sorted.sort_unstable();
     let n = sorted.len();
     // The largest k for which P(Binomial(n, 1/2) < k) is at most 2.5 %.
-    let mut term = 0.5_f64.powi(n as i32);
+    let mut term = 0.5_f64.powf(n as f64);
     let (mut below, mut k) = (term, 0);
     while below <= 0.025 && k < n / 2 {
         k += 1;

@@ -145,7 +145,7 @@ fn a_stagnant_island_asks_for_wider_changes_and_then_a_new_one_begins() {
     // Nothing improves here either: islands come and go, and the one with the best program stays.
     tell_children(&mut search, 16..=200, |_| 0.5);
     assert!(search.islands().count() > 3);
-    assert_eq!(search.islands().filter(|island| island.is_active()).count(), 2);
+    assert_eq!(search.islands().filter(search::IslandView::is_active).count(), 2);
     assert!(search.islands().next().unwrap().is_active());
     // An improvement ends the stagnation of its island.
     let ask = (300..400).map(|number| search.ask(number).unwrap()).find(|ask| ask.island == 0).unwrap();

@@ -129,7 +129,7 @@ fn config() -> impl Strategy<Value = SearchConfig> {
 }
 
 fn source(code: u8, length: u8) -> String {
-    let mark = if code % 3 == 0 {
+    let mark = if code.is_multiple_of(3) {
         format!("let n = {}; // @tune {0} [1..200] log\n", code / 3 + 1)
     } else {
         String::new()
