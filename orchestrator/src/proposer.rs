@@ -116,7 +116,10 @@ pub struct Failure {
 /// For a run to be reproducible the answer must depend only on what had been told when the proposal was
 /// asked for, not on what happens to be finished by now.
 #[derive(Clone)]
-pub struct Seen(Arc<dyn Fn(&str) -> Option<Outcome> + Send + Sync>);
+pub struct Seen(Arc<Refusal>);
+
+/// Says why a whole source would be refused, if it would.
+type Refusal = dyn Fn(&str) -> Option<Outcome> + Send + Sync;
 
 impl Seen {
     /// Wraps what says why a whole source would be refused: [`Outcome::Duplicate`] or [`Outcome::NearDuplicate`].
