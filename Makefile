@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench
+.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench bench-search
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -93,3 +93,7 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_tokens.py $$folder/model --against $$folder/tokens
 	@echo "== search: ask and tell"
 	@cargo bench --quiet -p search --bench ask_tell
+	@cargo bench --quiet -p search --bench memory
+
+bench-search: ## what evolution adds: evaluations to a target for every strategy, on synthetic landscapes
+	@cargo bench --quiet -p search --bench landscapes

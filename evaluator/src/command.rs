@@ -248,6 +248,7 @@ fn measured(printed: Printed, source: &str, log: &mut Log) -> Outcome {
         metrics: printed.metrics,
         effects: Vec::new(),
         reason: format!("score {} as the problem's {source} reported it", printed.score),
+        score_error: None,
     })
 }
 

@@ -303,6 +303,7 @@ fn passed(reason: &str, log: &Log) -> Result<Outcome, Stop> {
         metrics: means(&log.trials, Arm::Candidate),
         effects: Vec::new(),
         reason: reason.to_owned(),
+        score_error: None,
     }))
 }
 

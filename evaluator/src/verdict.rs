@@ -22,7 +22,9 @@ pub fn outcome(judgement: Judgement, metrics: BTreeMap<String, f64>) -> Outcome 
         return Outcome::LossDrift { baseline: loss.baseline, candidate: loss.candidate, limit: loss.limit };
     }
     match Score::new(log_score.exp()) {
-        Ok(score) => Outcome::Measured(Measured { score, verdict, metrics, effects, reason }),
+        Ok(score) => {
+            Outcome::Measured(Measured { score, verdict, metrics, effects, reason, score_error: None })
+        }
         Err(_) => Outcome::Rejected { reason: "the measured ratios give no finite score".to_owned() },
     }
 }

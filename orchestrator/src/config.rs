@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub use self::yaml::ConfigError;
 use crate::cli::Overrides;
-use crate::proposer::llm::LlmSettings;
+use crate::proposer::llm::{self, LlmSettings};
 
 /// `config.yaml` as written. Unknown keys are errors; every key works.
 #[derive(Debug, Deserialize)]
@@ -190,6 +190,7 @@ impl Config {
         let text = storable(path, &text, file.llm.as_ref())?;
         let llm = file.llm.map(|llm| environment::expand(path, llm)).transpose()?;
         let proposer = choose_proposer(path, folder, file.proposer, llm.as_ref())?;
+        check_operators(path, &proposer, &file.search)?;
         let prompt = PromptSettings {
             template_dir: file.prompt.template_dir.map(|dir| folder.join(dir)),
             ..file.prompt
@@ -229,6 +230,19 @@ impl Config {
             search_path: environment::path(),
             model_cache: environment::model_cache(),
         })
+    }
+}
+
+/// A model knows only two operators; a rule's name, say, would never be chosen by anyone.
+fn check_operators(path: &Path, proposer: &ProposerChoice, search: &SearchConfig) -> Result<(), ConfigError> {
+    let known = [llm::EDIT, llm::FULL_REWRITE];
+    let stranger = search.bandit.operators.keys().find(|name| !known.contains(&name.as_str()));
+    match stranger {
+        Some(name) if *proposer == ProposerChoice::Llm => {
+            let what = format!("`search.bandit.operators`: a model has no operator `{name}`");
+            Err(ConfigError::new(path, what).hint("it has `edit` and `full_rewrite`"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -145,6 +145,8 @@ pub enum StopReason {
     WallTime,
     /// The target score is reached.
     Target,
+    /// Nothing has improved for as long as `early_stopping` allows.
+    NoImprovement,
     /// Ctrl-C.
     Interrupted,
 }
@@ -156,6 +158,7 @@ impl StopReason {
             Self::Iterations => "all iterations are done",
             Self::WallTime => "the wall-time budget is spent",
             Self::Target => "the target score is reached",
+            Self::NoImprovement => "nothing improved for as long as early_stopping allows",
             Self::Interrupted => "interrupted",
         }
     }

@@ -15,7 +15,7 @@ use search::{Language, ProgramId};
 use serde::Serialize;
 
 use crate::patch::Form;
-use crate::proposer::{Exhibit, Failure, ProblemText, Request, Seen};
+use crate::proposer::{Exhibit, Failure, Guidance, ProblemText, Request, Seen};
 
 mod words;
 
@@ -190,6 +190,7 @@ struct View<'a> {
     parent: ProgramView<'a>,
     inspirations: Vec<ProgramView<'a>>,
     failures: Vec<FailureView>,
+    widening: u32,
 }
 
 #[derive(Serialize)]
@@ -245,6 +246,7 @@ impl<'a> View<'a> {
                 .iter()
                 .map(|failure| FailureView::of(failure, &request.parent))
                 .collect(),
+            widening: request.guidance.widening,
         }
     }
 }
@@ -296,5 +298,6 @@ fn specimen() -> Request {
             source: Some(Arc::from("")),
         }],
         seen: Seen::nothing(),
+        guidance: Guidance { widening: 1, ..Guidance::default() },
     }
 }

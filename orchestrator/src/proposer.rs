@@ -16,6 +16,7 @@ pub mod llm;
 pub mod replay;
 pub mod rewrite;
 pub mod secret;
+pub mod tune;
 
 pub use llm::LlmSettings;
 pub use secret::Secret;
@@ -51,6 +52,21 @@ pub struct Request {
     pub failures: Vec<Failure>,
     /// Which sources need not be proposed again.
     pub seen: Seen,
+    /// What search wants of this proposal beyond a better program.
+    pub guidance: Guidance,
+}
+
+/// What search wants of one proposal. The default leaves everything to the proposer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Guidance {
+    /// The operator to use, where the proposer has it.
+    pub operator: Option<String>,
+    /// The model to ask, where there is a choice.
+    pub model: Option<String>,
+    /// How much more than usual to change, 0 for as usual.
+    pub widening: u32,
+    /// How often a model is asked again, with the reason, when it proposes what was proposed before.
+    pub retries: u32,
 }
 
 /// A problem in words, the same for every proposal of a run.
@@ -95,27 +111,40 @@ pub struct Failure {
     pub source: Option<Arc<str>>,
 }
 
-/// Tells whether a source text was proposed before.
+/// Tells whether a source text was proposed before, or one too much like it.
 ///
 /// For a run to be reproducible the answer must depend only on what had been told when the proposal was
 /// asked for, not on what happens to be finished by now.
 #[derive(Clone)]
-pub struct Seen(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub struct Seen(Arc<Refusal>);
+
+/// Says why a whole source would be refused, if it would.
+type Refusal = dyn Fn(&str) -> Option<Outcome> + Send + Sync;
 
 impl Seen {
-    /// Wraps a predicate on whole sources.
-    pub fn new(seen: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+    /// Wraps what says why a whole source would be refused: [`Outcome::Duplicate`] or [`Outcome::NearDuplicate`].
+    pub fn refusing(seen: impl Fn(&str) -> Option<Outcome> + Send + Sync + 'static) -> Self {
         Self(Arc::new(seen))
+    }
+
+    /// Wraps a predicate on whole sources; which program it was isn't said.
+    pub fn new(seen: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self::refusing(move |source| seen(source).then_some(Outcome::Duplicate { of: ProgramId::INITIAL }))
     }
 
     /// Nothing was proposed before.
     pub fn nothing() -> Self {
-        Self::new(|_| false)
+        Self::refusing(|_| None)
     }
 
-    /// Whether this source was proposed before.
-    pub fn contains(&self, source: &str) -> bool {
+    /// Why this source would be refused, if it would.
+    pub fn refusal(&self, source: &str) -> Option<Outcome> {
         (self.0)(source)
+    }
+
+    /// Whether this source would be refused.
+    pub fn contains(&self, source: &str) -> bool {
+        self.refusal(source).is_some()
     }
 }
 

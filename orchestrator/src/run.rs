@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job, Purpose};
-use search::{CodeHash, Outcome, Program, ProgramId, Search, Stage, token_hash};
+use search::{Arm, Ask, Fingerprint, Language, Outcome, ProgramId, Search, Stage, TUNE};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,11 +22,11 @@ use self::ending::Ending;
 pub use self::measurement::{history, stored_decision, stored_trial};
 use self::seen::SeenCodes;
 pub use self::store::Store;
-use crate::config::Config;
+use crate::config::{Config, ProposerChoice};
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};
 use crate::pipeline::{Pipeline, Step};
-use crate::proposer::{ProblemText, Proposal, Proposer, ProposerError, Request};
+use crate::proposer::{Guidance, ProblemText, Proposal, Proposer, ProposerError, Request, tune};
 
 /// What a run works with.
 pub struct Run {
@@ -57,10 +57,10 @@ pub struct Origin {
 
 /// A proposal on its way to admission; it is stored already.
 struct Proposed {
-    /// None for the initial program.
-    origin: Option<Origin>,
+    /// As search will be told of it.
+    told: search::Proposal,
     /// The program that it led to, if it did.
-    program: Option<Program>,
+    source: Option<String>,
     /// Its outcome, where that is known already: it led to no program, or it was told in an earlier session.
     outcome: Option<Outcome>,
     /// Stored in an earlier session with its outcome: nobody needs to hear of it again.
@@ -69,8 +69,7 @@ struct Proposed {
 
 /// An outcome on its way to being told.
 struct Finished {
-    origin: Option<Origin>,
-    program: Option<Program>,
+    told: search::Proposal,
     outcome: Outcome,
     /// As in [`Proposed`].
     replayed: bool,
@@ -79,7 +78,7 @@ struct Finished {
 /// What a task brings back to the loop.
 enum Done {
     Proposed(u64, Origin, Vec<ProgramId>, Box<Result<Proposal, ProposerError>>),
-    Evaluated(u64, Option<Origin>, Program, Box<Result<EvaluationReport, EvaluatorError>>),
+    Evaluated(search::Proposal, Box<Result<EvaluationReport, EvaluatorError>>),
 }
 
 /// The loop's own state.
@@ -102,16 +101,20 @@ impl Run {
             self.config.problem.problem.language(),
             self.config.random_seed,
         )
-        .map_err(|error| Failure::usage(format!("{}: search: {error}", self.config.path.display())))?;
+        .map_err(|error| Failure::usage(format!("{}: search: {error}", self.config.path.display())))?
+        .with_models(models(&self.config));
         let deadline = self.config.max_wall_seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
         let mut pipeline = Pipeline::new(self.config.lookahead, self.config.max_iterations);
-        let initial = self.store.prior(0).await?.ok_or_else(|| internal("the run has no initial program"))?;
+        let language = self.config.problem.problem.language();
+        let initial =
+            self.store.prior(0, language).await?.ok_or_else(|| internal("the run has no initial program"))?;
         pipeline.proposed(0, initial);
+        let max_similarity = self.config.search.novelty.max_similarity;
         let mut state = Loop {
             run: self,
             search,
             pipeline,
-            seen: SeenCodes::default(),
+            seen: SeenCodes::new(max_similarity),
             tasks: JoinSet::new(),
             proposing: 0,
             ending: None,
@@ -176,11 +179,28 @@ impl Loop {
 
     /// Asks search for a number; if its proposal isn't stored already, starts proposing.
     async fn ask(&mut self, number: u64) -> Result<(), Failure> {
-        if let Some(prior) = self.run.store.prior(number).await? {
+        if let Some(prior) = self.run.store.prior(number, self.language()).await? {
             self.pipeline.proposed(number, prior);
             return Ok(());
         }
         let ask = self.search.ask(number).ok_or_else(|| internal("search has no parent to offer"))?;
+        let origin = Origin { parent: ask.parent, island: ask.island };
+        let request = self.request(&ask).await?;
+        let proposer = self.run.proposer.clone();
+        let Ask { inspirations, tune, .. } = ask;
+        self.proposing += 1;
+        self.tasks.spawn(async move {
+            let proposal = match tune {
+                Some(values) => Ok(tune::propose(&request.parent, &values)),
+                None => proposer.propose(request).await,
+            };
+            Done::Proposed(number, origin, inspirations, Box::new(proposal))
+        });
+        Ok(())
+    }
+
+    /// An ask in words and sources.
+    async fn request(&self, ask: &Ask) -> Result<Request, Failure> {
         let exhibit = async |id: ProgramId| self.run.store.exhibit(id).await;
         let mut exhibits = Vec::new();
         for id in &ask.inspirations {
@@ -189,63 +209,60 @@ impl Loop {
         let count = self.run.config.prompt.num_failures;
         let mut failed: Vec<ProgramId> = self.search.failures_of(ask.parent).rev().take(count).collect();
         failed.reverse();
-        let request = Request {
-            number: ProgramId(number),
+        Ok(Request {
+            number: ProgramId(ask.number),
             seed: ask.seed,
-            language: self.run.config.problem.problem.language(),
+            language: self.language(),
             problem: self.run.problem.clone(),
             parent: exhibit(ask.parent).await?,
             inspirations: exhibits,
             failures: self.run.store.failures(&failed).await?,
-            seen: self.seen.as_of(self.outcomes, self.run.config.problem.problem.language()),
-        };
-        let origin = Origin { parent: ask.parent, island: ask.island };
-        let proposer = self.run.proposer.clone();
-        let inspirations = ask.inspirations;
-        self.proposing += 1;
-        self.tasks.spawn(async move {
-            Done::Proposed(number, origin, inspirations, Box::new(proposer.propose(request).await))
-        });
-        Ok(())
+            seen: self.seen.as_of(self.outcomes, self.language()),
+            guidance: Guidance {
+                operator: ask.operator.clone(),
+                model: ask.model.clone(),
+                widening: ask.widening,
+                retries: self.run.config.search.novelty.retries,
+            },
+        })
     }
 
     /// Decides, in order of numbers, whether a proposal is evaluated; if so, starts that.
     async fn admit(&mut self, number: u64, proposed: Proposed) -> Result<(), Failure> {
-        let Proposed { origin, program, outcome, replayed } = proposed;
-        let earlier =
-            program.as_ref().and_then(|program| self.seen.register(self.hash(&program.source), number));
-        let outcome = match (outcome, earlier, origin) {
-            (None, Some(of), Some(origin)) => {
-                let same = if of == origin.parent { Outcome::NoChange } else { Outcome::Duplicate { of } };
-                self.run.store.outcome(number, &same).await?;
-                Some(same)
+        let Proposed { told, source, outcome, replayed } = proposed;
+        let may_be_near = outcome.is_some() || told.operator == TUNE || told.parent.is_none();
+        let refusal = told.code.as_ref().and_then(|code| self.seen.register(code, number, may_be_near));
+        let outcome = match (outcome, refusal) {
+            (None, Some(refusal)) if told.parent.is_some() => {
+                let same_as_parent = matches!(refusal, Outcome::Duplicate { of } if Some(of) == told.parent);
+                let refusal = if same_as_parent { Outcome::NoChange } else { refusal };
+                self.run.store.outcome(number, &refusal).await?;
+                Some(refusal)
             }
-            (outcome, _, _) => outcome,
+            (outcome, _) => outcome,
         };
-        match (outcome, program) {
-            (Some(outcome), program) => {
-                self.pipeline.finished(number, Finished { origin, program, outcome, replayed });
-            }
-            (None, Some(program)) => self.evaluate(number, origin, program),
+        match (outcome, source) {
+            (Some(outcome), _) => self.pipeline.finished(number, Finished { told, outcome, replayed }),
+            (None, Some(source)) => self.evaluate(told, source),
             (None, None) => return Err(internal("a stored proposal has neither program nor outcome")),
         }
         Ok(())
     }
 
-    fn hash(&self, source: &str) -> CodeHash {
-        token_hash(source, self.run.config.problem.problem.language())
+    fn language(&self) -> Language {
+        self.run.config.problem.problem.language()
     }
 
-    fn evaluate(&mut self, number: u64, origin: Option<Origin>, program: Program) {
+    fn evaluate(&mut self, told: search::Proposal, source: String) {
         if self.ending.as_ref().is_some_and(Ending::drops_evaluations) {
             return;
         }
         let evaluator = self.run.evaluator.clone();
-        let kernel = self.hash(&program.source).to_string();
-        let job = Job { id: number, program: program.source.clone(), kernel, purpose: Purpose::Search };
+        let kernel = told.code.as_ref().map_or_else(String::new, |code| code.hash.to_string());
+        let job = Job { id: told.id.0, program: source, kernel, purpose: Purpose::Search };
         self.tasks.spawn(async move {
             let report = evaluator.evaluate(job).await;
-            Done::Evaluated(number, origin, program, Box::new(report))
+            Done::Evaluated(told, Box::new(report))
         });
     }
 
@@ -276,7 +293,8 @@ impl Loop {
                     Err(error) => self.end(Ending::proposer(&error)),
                 }
             }
-            Some(Ok(Done::Evaluated(number, origin, program, report))) => {
+            Some(Ok(Done::Evaluated(told, report))) => {
+                let number = told.id.0;
                 let outcome = match *report {
                     Ok(report) => {
                         self.run.store.evaluation(number, &report).await?;
@@ -294,8 +312,7 @@ impl Loop {
                         return Ok(());
                     }
                 };
-                self.pipeline
-                    .finished(number, Finished { origin, program: Some(program), outcome, replayed: false });
+                self.pipeline.finished(number, Finished { told, outcome, replayed: false });
             }
             Some(Err(error)) => return Err(internal(&format!("a task of the run loop failed: {error}"))),
             None => return Err(internal("the run loop waits for nothing")),
@@ -311,8 +328,9 @@ impl Loop {
         inspirations: Vec<ProgramId>,
         proposal: Proposal,
     ) -> Result<(), Failure> {
-        let hash = proposal.change.as_ref().ok().map(|source| self.hash(source));
-        self.run.store.proposal(number, origin, inspirations, &proposal, hash).await?;
+        let language = self.language();
+        let code = proposal.change.as_ref().ok().map(|source| Fingerprint::of(source, language));
+        self.run.store.proposal(number, origin, inspirations, &proposal, code.as_ref()).await?;
         self.run.events.send(Event::Proposed {
             number,
             parent: origin.parent.0,
@@ -322,42 +340,31 @@ impl Loop {
             model: proposal.model.clone(),
             seconds: proposal.latency.as_secs_f64(),
         });
-        let (program, outcome) = match proposal.change {
-            Ok(source) => (Some(self.program(number, origin, source)), None),
-            Err(outcome) => (None, Some(outcome)),
-        };
-        self.pipeline.proposed(number, Proposed { origin: Some(origin), program, outcome, replayed: false });
-        Ok(())
-    }
-
-    fn program(&self, number: u64, origin: Origin, source: String) -> Program {
+        // As the database counts it.
         let generation = self.search.get(origin.parent).map_or(1, |parent| parent.generation + 1);
-        Program {
+        let told = search::Proposal {
             id: ProgramId(number),
             parent: Some(origin.parent),
             island: origin.island,
-            generation,
-            source,
-        }
+            generation: if code.is_some() { generation } else { 0 },
+            code,
+            operator: proposal.operator,
+            model: proposal.model,
+            cost: proposal.cost,
+        };
+        let (source, outcome) = match proposal.change {
+            Ok(source) => (Some(source), None),
+            Err(outcome) => (None, Some(outcome)),
+        };
+        self.pipeline.proposed(number, Proposed { told, source, outcome, replayed: false });
+        Ok(())
     }
 
     /// Tells search, in order of numbers, and everybody else.
     fn tell(&mut self, number: u64, finished: Finished) -> Result<(), Failure> {
-        let Finished { origin, program, outcome, replayed } = finished;
+        let Finished { told, outcome, replayed } = finished;
         let before = self.search.best().map(|best| best.id);
-        match &program {
-            Some(program) => drop(self.search.tell(program, &outcome)),
-            None => {
-                if let Some(origin) = origin {
-                    self.search.tell_without_program(
-                        ProgramId(number),
-                        origin.parent,
-                        origin.island,
-                        &outcome,
-                    );
-                }
-            }
-        }
+        self.search.tell_proposal(told, &outcome);
         self.outcomes = number + 1;
         if number == 0 && outcome.score().is_none() {
             return Err(initial_program_failed(&self.run.config, &outcome));
@@ -378,6 +385,9 @@ impl Loop {
             && best.score.get() >= target
         {
             self.end(Ending::budget(StopReason::Target));
+        }
+        if self.search.should_stop() {
+            self.end(Ending::budget(StopReason::NoImprovement));
         }
         Ok(())
     }
@@ -400,6 +410,15 @@ impl Loop {
             }
         });
     }
+}
+
+/// The models that a bandit may choose among.
+fn models(config: &Config) -> Vec<Arm> {
+    let models = match (&config.proposer, &config.llm) {
+        (ProposerChoice::Llm, Some(llm)) => llm.checked_models().unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    models.into_iter().map(|model| Arm { name: model.name, weight: model.weight }).collect()
 }
 
 fn internal(what: &str) -> Failure {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use orchestrator::patch::Form;
 use orchestrator::prompt::{PromptError, Prompts};
-use orchestrator::proposer::{Exhibit, Failure, ProblemText, Request, Seen};
+use orchestrator::proposer::{Exhibit, Failure, Guidance, ProblemText, Request, Seen};
 use search::{Effect, Language, Measured, Outcome, ProgramId, Score, Verdict};
 
 const PARENT: &str = "\
@@ -48,6 +48,7 @@ fn measured(score: f64, verdict: Verdict) -> Outcome {
             effect("peak_memory_bytes", 52_000_000.0, 52_500_000.0, -0.0096, false),
         ],
         reason: "Faster beyond chance, memory not told apart.".into(),
+        score_error: None,
     })
 }
 
@@ -84,6 +85,7 @@ fn request() -> Request {
             },
         ],
         seen: Seen::nothing(),
+        guidance: Guidance::default(),
     }
 }
 
@@ -113,6 +115,7 @@ fn the_first_prompt_of_a_command_problem() {
             metrics: BTreeMap::from([("speed".into(), 12.0)]),
             effects: vec![],
             reason: "measured once".into(),
+            score_error: None,
         })),
     );
     request.inspirations.clear();

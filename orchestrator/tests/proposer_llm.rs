@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use orchestrator::proposer::llm::{LlmProposer, LlmSettings};
 use orchestrator::proposer::{
-    Exhibit, ProblemText, Proposal, Proposer, ProposerError, ProposerErrorKind, Request, Seen,
+    Exhibit, Guidance, ProblemText, Proposal, Proposer, ProposerError, ProposerErrorKind, Request, Seen,
 };
 use search::{Language, Outcome, ProgramId};
 use serde_json::{Value, json};
@@ -37,6 +37,7 @@ fn request(seed: u64) -> Request {
         inspirations: vec![],
         failures: vec![],
         seen: Seen::nothing(),
+        guidance: Guidance::default(),
     }
 }
 
@@ -391,5 +392,49 @@ impl With for LlmSettings {
 
     fn with_timeout(self, seconds: f64) -> Self {
         Self { timeout: seconds, ..self }
+    }
+}
+
+#[tokio::test]
+async fn what_was_proposed_before_is_asked_for_again_with_the_reason_and_within_bounds() {
+    let server = server(vec![answer(EDIT)]).await;
+    let proposer = LlmProposer::new(&settings(&base(&server), ""), true, None).unwrap();
+    let near = Outcome::NearDuplicate { of: ProgramId(5), similarity: 0.97 };
+    let seen = Seen::refusing(move |_| Some(near.clone()));
+    for retries in [0, 2] {
+        let before = server.received_requests().await.unwrap().len();
+        let guidance = Guidance { retries, ..Guidance::default() };
+        let request = Request { seen: seen.clone(), guidance, ..request(7) };
+        let proposal = proposer.propose(request).await.unwrap();
+        let requests = server.received_requests().await.unwrap().split_off(before);
+        assert_eq!((requests.len(), proposal.requests), (1 + retries as usize, 1 + retries));
+        assert_eq!(proposal.tokens_in, Some(1000 * (1 + u64::from(retries))), "all calls are on the row");
+        assert!(proposal.change.is_ok(), "what is still too near is refused at admission");
+        let told = String::from_utf8_lossy(&requests.last().unwrap().body).contains("97 % like program 5");
+        assert_eq!(told, retries > 0);
+        let kept = proposal.reply.unwrap().matches("Better.").count();
+        assert_eq!(kept, 1 + retries as usize, "no reply that was paid for is lost");
+    }
+}
+
+#[tokio::test]
+async fn search_may_name_model_and_operator_and_ask_for_more() {
+    let server = server(vec![answer("```rust\nfn f() -> i32 {\n    3\n}\n```")]).await;
+    let more = "models: [{name: a}, {name: b}]\ntemperature: 0.7";
+    let yaml = format!("api_base: {}\napi_key: {KEY}\nretries: 0\n{more}\n", base(&server));
+    let proposer = LlmProposer::new(&serde_yaml::from_str(&yaml).unwrap(), true, None).unwrap();
+    for model in ["a", "b"] {
+        let guidance = Guidance {
+            operator: Some("full_rewrite".into()),
+            model: Some(model.into()),
+            widening: 2,
+            ..Guidance::default()
+        };
+        let proposal = proposer.propose(Request { guidance, ..request(7) }).await.unwrap();
+        assert_eq!((proposal.model.as_deref(), proposal.operator.as_str()), (Some(model), "full_rewrite"));
+        assert!(proposal.change.unwrap().contains("    3\n"));
+        assert!(proposal.prompt.unwrap().contains("Take another approach"));
+        let body: Value = server.received_requests().await.unwrap().last().unwrap().body_json().unwrap();
+        assert!((body["temperature"].as_f64().unwrap() - 0.9).abs() < 1e-9);
     }
 }

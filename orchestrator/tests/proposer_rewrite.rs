@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use orchestrator::proposer::rewrite::{RewriteProposer, rule_names};
-use orchestrator::proposer::{Exhibit, ProblemText, Request, Seen};
+use orchestrator::proposer::{Exhibit, Guidance, ProblemText, Request, Seen};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -69,6 +69,7 @@ fn request(
         inspirations: (1..).zip(inspirations).map(|(id, source)| exhibit(id, source)).collect(),
         failures: vec![],
         seen: known,
+        guidance: Guidance::default(),
     }
 }
 

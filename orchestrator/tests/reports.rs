@@ -294,13 +294,15 @@ fn measured(score: f64, verdict: Verdict) -> Outcome {
         metrics: [("validation_loss".to_owned(), 5.92)].into(),
         effects: Judgement::read(&judgement()).unwrap().effects,
         reason: "improved: tokens_per_second 16.9 % better, peak_memory_bytes 54.9 % better".to_owned(),
+        score_error: None,
     })
 }
 
 /// A run of a kernel problem: 0 measured, 1 claimed.
 async fn search(path: &Path) -> ProgramDb {
     let db = ProgramDb::open(path).await.unwrap();
-    let program = |text: &str| NewProgram { code_hash: text.to_owned(), source: text.to_owned() };
+    let program =
+        |text: &str| NewProgram { code_hash: text.to_owned(), source: text.to_owned(), fingerprint: None };
     let run = NewRun {
         title: "quantized-lora <b>".to_owned(),
         problem: "quantized-lora".to_owned(),

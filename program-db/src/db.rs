@@ -229,7 +229,7 @@ mod tests {
     use crate::{DbError, NewProgram, NewProposal, NewRun};
 
     fn program(length: usize) -> NewProgram {
-        NewProgram { code_hash: "hash".to_owned(), source: "x".repeat(length) }
+        NewProgram { code_hash: "hash".to_owned(), source: "x".repeat(length), fingerprint: None }
     }
 
     #[tokio::test]

@@ -14,6 +14,8 @@ pub struct NewProgram {
     pub code_hash: String,
     /// The whole source text.
     pub source: String,
+    /// [`search::Fingerprint::to_bytes`] of it; absent in rows from before there were any.
+    pub fingerprint: Option<Vec<u8>>,
 }
 
 /// A stored program.
@@ -226,14 +228,15 @@ pub(crate) async fn insert_program(
     program: &NewProgram,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO program (run_id, number, generation, code_hash, source)
-         SELECT proposal.run_id, proposal.number, coalesce(parent.generation + 1, 0), ?, ?
+        "INSERT INTO program (run_id, number, generation, code_hash, source, fingerprint)
+         SELECT proposal.run_id, proposal.number, coalesce(parent.generation + 1, 0), ?, ?, ?
          FROM proposal
          LEFT JOIN program AS parent ON parent.run_id = proposal.run_id AND parent.number = proposal.parent
          WHERE proposal.run_id = ? AND proposal.number = ?",
     )
     .bind(&program.code_hash)
     .bind(&program.source)
+    .bind(&program.fingerprint)
     .bind(run)
     .bind(number.0.cast_signed())
     .execute(connection)

@@ -1,6 +1,6 @@
 //! What a run loop needs to go on: everything stored, in order of numbers.
 
-use search::{Outcome, ProgramId};
+use search::{Fingerprint, Language, Outcome, ProgramId};
 use sqlx::FromRow;
 
 use crate::db::ProgramDb;
@@ -26,6 +26,8 @@ pub struct Stored {
     pub operator: String,
     /// The model that answered.
     pub model: Option<String>,
+    /// What it cost.
+    pub cost: Option<f64>,
     /// Lineage depth; absent without a program.
     pub generation: Option<u32>,
     /// The program, if the proposal led to one.
@@ -35,6 +37,25 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// The proposal as search is told of it. The source is only read where no fingerprint is stored with it, or one of
+    /// another version.
+    pub fn to_proposal(&self, language: Language) -> search::Proposal {
+        let fingerprint = |program: &NewProgram| {
+            let stored = program.fingerprint.as_deref().and_then(Fingerprint::from_bytes);
+            stored.unwrap_or_else(|| Fingerprint::of(&program.source, language))
+        };
+        search::Proposal {
+            id: self.number,
+            parent: self.parent,
+            island: self.island,
+            generation: self.generation.unwrap_or_default(),
+            code: self.program.as_ref().map(fingerprint),
+            operator: self.operator.clone(),
+            model: self.model.clone(),
+            cost: self.cost,
+        }
+    }
+
     /// The program as search sees it.
     pub fn to_program(&self) -> Option<search::Program> {
         let (program, generation) = (self.program.as_ref()?, self.generation?);
@@ -66,9 +87,11 @@ struct Row {
     proposer: String,
     operator: String,
     model: Option<String>,
+    cost: Option<f64>,
     generation: Option<u32>,
     code_hash: Option<String>,
     source: Option<String>,
+    fingerprint: Option<Vec<u8>>,
     outcome: Option<String>,
 }
 
@@ -93,7 +116,8 @@ impl Replay {
             return Ok(None);
         }
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT number, island, parent, proposer, operator, model, generation, code_hash, source, outcome
+            "SELECT number, island, parent, proposer, operator, model, cost, generation, code_hash, source,
+                    fingerprint, outcome
              FROM proposal LEFT JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
              WHERE run_id = ? AND number > ? ORDER BY number LIMIT ?",
         )
@@ -128,11 +152,13 @@ impl Replay {
             proposer: row.proposer,
             operator: row.operator,
             model: row.model,
+            cost: row.cost,
             generation: row.generation,
-            program: row
-                .code_hash
-                .zip(row.source)
-                .map(|(code_hash, source)| NewProgram { code_hash, source }),
+            program: row.code_hash.zip(row.source).map(|(code_hash, source)| NewProgram {
+                code_hash,
+                source,
+                fingerprint: row.fingerprint,
+            }),
             outcome: self.db.read_outcome(self.run, number, row.outcome.as_deref())?,
         })
     }

@@ -130,7 +130,7 @@ async fn a_database_of_a_newer_evolve_is_refused() {
     .await
     .unwrap();
     connection.close().await.unwrap();
-    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 3); use that evolve, or name another file with --db");
+    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 4); use that evolve, or name another file with --db");
 }
 
 #[tokio::test]

@@ -279,7 +279,7 @@ async fn finished_rows_never_change_not_even_by_sql() {
         "UPDATE outcome SET outcome = json_set(outcome, '$.score', 9)",
         "DELETE FROM outcome",
         "INSERT OR REPLACE INTO outcome (run_id, number, message, outcome) VALUES (1, 1, '', '{\"kind\":\"no_change\"}')",
-        "INSERT OR REPLACE INTO program SELECT run_id, number, generation, code_hash, '' FROM program",
+        "INSERT OR REPLACE INTO program SELECT run_id, number, generation, code_hash, '', fingerprint FROM program",
         "INSERT INTO trial SELECT evaluation_id, 99, stage, arm, seed, started_at, ended_at, wall_seconds, exit,
             1e9, peak_memory_bytes, process_peak_bytes, train_loss, validation_loss, kernel, kernel_layers, metrics,
             message, trial_number, pair, reference_first, refs, load, temperature, frequency, on_battery FROM trial LIMIT 1",

@@ -50,6 +50,7 @@ impl History {
                 metrics: BTreeMap::from([("tokens_per_second".into(), score.get())]),
                 effects: Vec::new(),
                 reason: String::new(),
+                score_error: None,
             })
         };
         (Program { id: ProgramId(number), parent, island, generation: 0, source }, outcome)

@@ -37,6 +37,14 @@ impl CodeHash {
         hash.copy_from_slice(&digest[..16]);
         Self(hash)
     }
+
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
 }
 
 impl fmt::Display for CodeHash {

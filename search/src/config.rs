@@ -6,7 +6,14 @@ use std::fmt;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::bandit::Bandit;
+use crate::early_stopping::EarlyStopping;
+use crate::exchange::Topology;
 use crate::feature::Dimension;
+use crate::novelty::Novelty;
+use crate::selection::Selection;
+use crate::stagnation::Stagnation;
+use crate::tune::Tune;
 
 /// Most cells a grid may have.
 const MAX_CELLS: u64 = 1_000_000;
@@ -15,16 +22,18 @@ const MAX_CELLS: u64 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchConfig {
-    /// Sub-populations that evolve apart but for exchanges.
+    /// Sub-populations that evolve apart but for exchanges. The search begins with so many; `stagnation` may add more.
     pub num_islands: usize,
     /// Programs that parents are drawn from, over all islands. When an island is full, the worst program that
     /// holds no cell leaves it; holders never do, so that an island with more cells than room is larger than this.
     pub population_size: usize,
     /// Best elites of an island that exploitation draws from, on each island.
     pub archive_size: usize,
-    /// Share of parents drawn uniformly from the island.
+    /// How parents are chosen.
+    pub selection: Selection,
+    /// In the mixture: share of parents drawn uniformly from the island.
     pub exploration_ratio: f64,
-    /// Share of parents drawn uniformly from the island's archive. What the two leave is drawn weighted by score.
+    /// In the mixture: share of parents drawn uniformly from the island's archive. What the two leave is drawn weighted by score.
     pub exploitation_ratio: f64,
     /// Programs shown to a proposer beside the parent.
     pub num_inspirations: usize,
@@ -38,18 +47,34 @@ pub struct SearchConfig {
     pub feature_bins: FeatureBins,
     /// Programs that diversity is measured against: the first ones measured.
     pub diversity_reference_size: usize,
-    /// Outcomes told to an island between two exchanges with its neighbour on the ring; 0: no exchange.
+    /// Outcomes told to an island between two exchanges; 0: no exchange.
     pub exchange_interval: u64,
+    /// To whom an island passes elites on. An island that still improves receives none (see `stagnation`).
+    pub exchange_topology: Topology,
     /// Share of an island's elites that it passes on in an exchange (rounded up).
     pub exchange_rate: f64,
+    /// Standard errors by which a noisy score is lowered before programs are compared. Only where the evaluator says
+    /// how noisy a score is.
+    pub score_caution: f64,
+    /// What an island does that finds nothing better.
+    pub stagnation: Stagnation,
+    /// When the run ends because nothing better is found; absent: never.
+    pub early_stopping: Option<EarlyStopping>,
+    /// What is too much like an earlier program.
+    pub novelty: Novelty,
+    /// How operators and models are chosen.
+    pub bandit: Bandit,
+    /// How marked numbers are tuned.
+    pub tune: Tune,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
         Self {
-            num_islands: 5,
+            num_islands: 1,
             population_size: 1000,
             archive_size: 100,
+            selection: Selection::default(),
             exploration_ratio: 0.2,
             exploitation_ratio: 0.7,
             num_inspirations: 4,
@@ -58,7 +83,14 @@ impl Default for SearchConfig {
             feature_bins: FeatureBins::All(10),
             diversity_reference_size: 20,
             exchange_interval: 50,
+            exchange_topology: Topology::default(),
             exchange_rate: 0.1,
+            score_caution: 1.0,
+            stagnation: Stagnation::default(),
+            early_stopping: None,
+            novelty: Novelty::default(),
+            bandit: Bandit::default(),
+            tune: Tune::default(),
         }
     }
 }
@@ -155,7 +187,73 @@ impl SearchConfig {
                 format!("and `exploration_ratio` must add up to at most 1, not {sum}"),
             ));
         }
+        self.check_selection()?;
+        self.check_rest()?;
         self.check_grid()
+    }
+
+    fn check_selection(&self) -> Result<(), ConfigError> {
+        match &self.selection {
+            Selection::Adaptive { least, most } => {
+                share("selection.adaptive.least", *least)?;
+                share("selection.adaptive.most", *most)
+            }
+            Selection::PowerLaw { exponent } => at_least("selection.power_law.exponent", *exponent, 0.0),
+            Selection::Weighted { sharpness } => at_least("selection.weighted.sharpness", *sharpness, 0.0),
+            Selection::Tournament { size } => at_least_one("selection.tournament.size", *size),
+            Selection::Pareto { objectives } => {
+                let key = "selection.pareto.objectives";
+                if objectives.len() < 2 {
+                    return Err(wrong(key, "must name at least two".into()));
+                }
+                for (position, objective) in objectives.iter().enumerate() {
+                    if objectives[..position].iter().any(|other| other.metric == objective.metric) {
+                        return Err(wrong(key, format!("names {} twice", objective.metric)));
+                    }
+                }
+                Ok(())
+            }
+            Selection::Mixture | Selection::Independent | Selection::Sequential => Ok(()),
+        }
+    }
+
+    fn check_rest(&self) -> Result<(), ConfigError> {
+        at_least("score_caution", self.score_caution, 0.0)?;
+        at_least_one("stagnation.max_islands", self.stagnation.max_islands)?;
+        if self.stagnation.max_widening > 10 {
+            return Err(wrong(
+                "stagnation.max_widening",
+                format!("must be at most 10, not {}", self.stagnation.max_widening),
+            ));
+        }
+        if let Some(early_stopping) = &self.early_stopping {
+            if early_stopping.patience == 0 {
+                return Err(wrong("early_stopping.patience", "must be at least 1".into()));
+            }
+            at_least("early_stopping.min_improvement", early_stopping.min_improvement, 0.0)?;
+        }
+        share("novelty.max_similarity", self.novelty.max_similarity)?;
+        if self.novelty.retries > 10 {
+            return Err(wrong(
+                "novelty.retries",
+                format!("must be at most 10, not {}", self.novelty.retries),
+            ));
+        }
+        at_least_one("bandit.window", self.bandit.window)?;
+        share("bandit.cost_weight", self.bandit.cost_weight)?;
+        let weights = &self.bandit.operators;
+        for (name, weight) in weights {
+            if !(weight.is_finite() && *weight >= 0.0) {
+                return Err(wrong(
+                    "bandit.operators",
+                    format!("must have weights of 0 or more, and {name} has {weight}"),
+                ));
+            }
+        }
+        if !weights.is_empty() && weights.values().all(|weight| *weight == 0.0) {
+            return Err(wrong("bandit.operators", "must have a weight above 0".into()));
+        }
+        share("tune.share", self.tune.share)
     }
 
     fn check_grid(&self) -> Result<(), ConfigError> {
@@ -213,6 +311,14 @@ fn at_least_one(key: &'static str, value: usize) -> Result<(), ConfigError> {
     if value == 0 { Err(wrong(key, "must be at least 1".into())) } else { Ok(()) }
 }
 
+fn at_least(key: &'static str, value: f64, least: f64) -> Result<(), ConfigError> {
+    if value >= least && value.is_finite() {
+        Ok(())
+    } else {
+        Err(wrong(key, format!("must be a number of at least {least}, not {value}")))
+    }
+}
+
 fn share(key: &'static str, value: f64) -> Result<(), ConfigError> {
     if (0.0..=1.0).contains(&value) {
         Ok(())
@@ -262,7 +368,10 @@ mod tests {
             ("num_islands: 0", "`num_islands` must be at least 1"),
             ("archive_size: 0", "`archive_size` must be at least 1"),
             ("diversity_reference_size: 0", "`diversity_reference_size` must be at least 1"),
-            ("population_size: 3", "`population_size` must be at least `num_islands` (5), not 3"),
+            (
+                "{ num_islands: 4, population_size: 3 }",
+                "`population_size` must be at least `num_islands` (4), not 3",
+            ),
             ("exploration_ratio: -0.1", "`exploration_ratio` must be between 0 and 1, not -0.1"),
             ("exploitation_ratio: .nan", "`exploitation_ratio` must be between 0 and 1, not NaN"),
             ("elite_selection_ratio: 2", "`elite_selection_ratio` must be between 0 and 1, not 2"),
@@ -276,6 +385,34 @@ mod tests {
             ("feature_dimensions: [score, score]", "`feature_dimensions` names score twice"),
             ("feature_bins: 0", "`feature_bins` must be at least 1 along complexity"),
             ("feature_bins: { speed: 3 }", "`feature_bins` has bins for speed"),
+            (
+                "selection: { adaptive: { least: 2 } }",
+                "`selection.adaptive.least` must be between 0 and 1, not 2",
+            ),
+            (
+                "selection: { power_law: { exponent: -1 } }",
+                "`selection.power_law.exponent` must be a number of at least 0",
+            ),
+            ("selection: { tournament: { size: 0 } }", "`selection.tournament.size` must be at least 1"),
+            (
+                "selection: { pareto: { objectives: [{ metric: score }] } }",
+                "`selection.pareto.objectives` must name at least two",
+            ),
+            ("score_caution: .nan", "`score_caution` must be a number of at least 0"),
+            ("stagnation: { max_islands: 0 }", "`stagnation.max_islands` must be at least 1"),
+            ("stagnation: { max_widening: 11 }", "`stagnation.max_widening` must be at most 10"),
+            ("early_stopping: { patience: 0 }", "`early_stopping.patience` must be at least 1"),
+            (
+                "early_stopping: { patience: 9, min_improvement: -1 }",
+                "`early_stopping.min_improvement` must be a number of at least 0",
+            ),
+            ("novelty: { max_similarity: 90 }", "`novelty.max_similarity` must be between 0 and 1"),
+            ("novelty: { retries: 99 }", "`novelty.retries` must be at most 10"),
+            ("bandit: { window: 0 }", "`bandit.window` must be at least 1"),
+            ("bandit: { cost_weight: 2 }", "`bandit.cost_weight` must be between 0 and 1"),
+            ("bandit: { operators: { edit: -1 } }", "`bandit.operators` must have weights of 0 or more"),
+            ("bandit: { operators: { edit: 0 } }", "`bandit.operators` must have a weight above 0"),
+            ("tune: { share: 2 }", "`tune.share` must be between 0 and 1"),
             ("feature_bins: 5000", "`feature_bins` make a grid of more than 1000000 cells"),
         ] {
             let problem = problem(yaml);

@@ -5,6 +5,7 @@ use crate::feature::Cell;
 use crate::outcome::Score;
 use crate::program::ProgramId;
 use crate::sketch::Sketch;
+use crate::tune::Tunable;
 
 /// A measured program.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,16 +18,63 @@ pub struct Entry {
     pub island: usize,
     /// Lineage depth.
     pub generation: u32,
-    /// What search maximises.
+    /// What search maximises: the estimate from all its measurements.
     pub score: Score,
+    /// Standard error of the logarithm of the score, if the evaluator says.
+    pub error: Option<f64>,
+    /// What programs are compared by: the score, lowered by its uncertainty.
+    pub merit: Score,
+    /// How often it was measured.
+    pub measurements: u32,
+    /// Outcomes told of proposals made from it.
+    pub children: u32,
     /// The name of its code.
     pub hash: CodeHash,
     /// One value for each of `feature_dimensions`; none where the evaluator didn't return the metric.
     pub features: Box<[Option<f64>]>,
     /// Length in tokens.
-    pub tokens: usize,
+    pub tokens: u32,
     pub(crate) cell: Cell,
     pub(crate) sketch: Sketch,
+    /// To be maximised; empty unless there are several.
+    pub(crate) objectives: Box<[f64]>,
+    pub(crate) tunable: Option<Box<Tunable>>,
+}
+
+impl Entry {
+    /// What a score is worth with so much uncertainty: the lower end of an interval of `caution` standard errors. The
+    /// error is that of the logarithm, so scores that have none stay as they are.
+    pub(crate) fn merit(score: Score, error: Option<f64>, caution: f64) -> Score {
+        match error {
+            Some(error) if error > 0.0 && score.get() > 0.0 => {
+                Score::new(score.get() * (-caution * error).exp()).unwrap_or(score)
+            }
+            _ => score,
+        }
+    }
+
+    /// Takes another measurement in. Two scores with known errors are averaged by their precision, in logarithms; others
+    /// count alike.
+    pub(crate) fn measured_again(&mut self, score: Score, error: Option<f64>, caution: f64) {
+        let (old, new) = (self.score.get(), score.get());
+        let known = |error: Option<f64>| error.filter(|error| *error > 0.0 && error.is_finite());
+        let (mean, error) = match (known(self.error), known(error)) {
+            (Some(one), Some(two)) if old > 0.0 && new > 0.0 => {
+                let (weight, other) = (one.powi(-2), two.powi(-2));
+                let sum = weight + other;
+                (((old.ln() * weight + new.ln() * other) / sum).exp(), Some(sum.sqrt().recip()))
+            }
+            (one, two) => {
+                let count = f64::from(self.measurements);
+                let share = 1.0 / (count + 1.0);
+                (old * (1.0 - share) + new * share, one.or(two))
+            }
+        };
+        self.measurements += 1;
+        self.score = Score::new(mean).unwrap_or(self.score);
+        self.error = error;
+        self.merit = Self::merit(self.score, self.error, caution);
+    }
 }
 
 /// An entry's place in the list of all.
@@ -50,7 +98,7 @@ impl Entries {
         &mut self.0[slot as usize]
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.0.iter()
     }
 
@@ -62,10 +110,10 @@ impl Entries {
         self.0.len()
     }
 
-    /// Best first; of equal scores the earlier program.
+    /// Best first; of equal merit the earlier program.
     pub(crate) fn rank(&self, one: Slot, two: Slot) -> std::cmp::Ordering {
         let (one, two) = (self.get(one), self.get(two));
-        two.score.cmp(&one.score).then(one.id.cmp(&two.id))
+        two.merit.cmp(&one.merit).then(one.id.cmp(&two.id))
     }
 
     /// Whether `one` ranks before `two`.

@@ -101,17 +101,22 @@ impl Axes {
     pub(crate) fn features(
         &self,
         measured: &Measured,
-        tokens: usize,
+        tokens: u32,
         diversity: impl Fn() -> f64,
     ) -> Box<[Option<f64>]> {
         let value = |axis: &Axis| match &axis.dimension {
-            Dimension::Complexity => Some(tokens as f64),
+            Dimension::Complexity => Some(f64::from(tokens)),
             Dimension::Diversity => Some(diversity()),
             Dimension::Score => Some(measured.score.get()),
             // The type doesn't keep NaN out of the metrics; here it means "not measured".
             Dimension::Metric(name) => measured.metrics.get(name).copied().filter(|value| value.is_finite()),
         };
         self.0.iter().map(value).collect()
+    }
+
+    /// Where the score stands among the features, if it does.
+    pub(crate) fn score(&self) -> Option<usize> {
+        self.0.iter().position(|axis| axis.dimension == Dimension::Score)
     }
 
     /// Makes room for these features. Whether cells have changed by that.

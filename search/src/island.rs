@@ -6,6 +6,7 @@ use crate::code_hash::CodeHash;
 use crate::entry::{Entries, Slot};
 use crate::feature::Cell;
 use crate::program::ProgramId;
+use crate::select::pareto;
 
 /// What became of a program on an island.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +29,17 @@ pub(crate) struct Island {
     grid: BTreeMap<Cell, Slot>,
     elites: Vec<Slot>,
     population: Vec<Slot>,
+    /// Beaten by none in every objective, as far as there is room; empty if there is but one objective.
+    front: Vec<Slot>,
+    front_room: usize,
     told: u64,
+    /// Outcomes told since a program made here was better than all.
+    since: u64,
+    retired: bool,
 }
 
 impl Island {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, front_room: usize) -> Self {
         Self {
             capacity,
             members: Vec::new(),
@@ -40,7 +47,11 @@ impl Island {
             grid: BTreeMap::new(),
             elites: Vec::new(),
             population: Vec::new(),
+            front: Vec::new(),
+            front_room,
             told: 0,
+            since: 0,
+            retired: false,
         }
     }
 
@@ -69,10 +80,30 @@ impl Island {
         self.told
     }
 
-    /// Counts an outcome, and returns the count.
-    pub(crate) fn count(&mut self) -> u64 {
+    /// Counts an outcome of a proposal made for this island.
+    pub(crate) fn count(&mut self, improved: bool) {
         self.told += 1;
-        self.told
+        self.since = if improved { 0 } else { self.since + 1 };
+    }
+
+    /// Outcomes told since a program made here was better than all that were here.
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Beaten by none in every objective.
+    pub(crate) fn front(&self) -> &[Slot] {
+        &self.front
+    }
+
+    /// Whether no more proposals are made for it.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    /// No more proposals are made for it. Its programs stay what they are: elites for others to begin from.
+    pub(crate) fn retire(&mut self) {
+        self.retired = true;
     }
 
     /// Whether a program with this code ever came here.
@@ -86,6 +117,7 @@ impl Island {
         self.members.push(slot);
         self.codes.insert(entry.hash);
         insert(&mut self.population, entries, slot);
+        pareto::join(&mut self.front, entries, slot, self.front_room);
         let place = match self.grid.get(&entry.cell).copied() {
             None => Place::NewCell,
             Some(owner) if entries.is_better(slot, owner) => {
@@ -122,6 +154,16 @@ impl Island {
             insert(&mut self.population, entries, slot);
         }
         self.evict(entries);
+    }
+
+    /// Puts all lists in order anew, after a member's score has changed.
+    pub(crate) fn reorder(&mut self, entries: &Entries) {
+        self.population.sort_unstable_by(|one, two| entries.rank(*one, *two));
+        self.front.clear();
+        for &slot in &self.members {
+            pareto::join(&mut self.front, entries, slot, self.front_room);
+        }
+        self.rebin(entries);
     }
 
     /// The worst leave until there is room for all; who holds a cell never leaves.

@@ -126,6 +126,9 @@ pub struct Measured {
     pub effects: Vec<Effect>,
     /// The verdict's grounds in one plain sentence.
     pub reason: String,
+    /// Standard error of the logarithm of the score; absent where it isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_error: Option<f64>,
 }
 
 /// Where in the evaluation something happened.
@@ -170,6 +173,13 @@ pub enum Outcome {
     Duplicate {
         /// The program that has this code already.
         of: ProgramId,
+    },
+    /// Nearly the same code was proposed before; it isn't evaluated.
+    NearDuplicate {
+        /// The program that is most like it.
+        of: ProgramId,
+        /// Share of shingles that both have, 0 to 1.
+        similarity: f64,
     },
     /// The source gate refused it.
     Gate {
@@ -235,6 +245,7 @@ impl Outcome {
             Self::Patch { .. } => "patch",
             Self::NoChange => "no_change",
             Self::Duplicate { .. } => "duplicate",
+            Self::NearDuplicate { .. } => "near_duplicate",
             Self::Gate { .. } => "gate",
             Self::Compile { .. } => "compile",
             Self::Crash { .. } => "crash",
@@ -264,7 +275,11 @@ impl Outcome {
     pub fn was_evaluated(&self) -> bool {
         !matches!(
             self,
-            Self::NoProposal { .. } | Self::Patch { .. } | Self::NoChange | Self::Duplicate { .. }
+            Self::NoProposal { .. }
+                | Self::Patch { .. }
+                | Self::NoChange
+                | Self::Duplicate { .. }
+                | Self::NearDuplicate { .. }
         )
     }
 }
@@ -277,6 +292,9 @@ impl fmt::Display for Outcome {
             Self::Patch { reason } => write!(f, "patch does not apply: {reason}"),
             Self::NoChange => f.write_str("no change to the parent"),
             Self::Duplicate { of } => write!(f, "duplicate of program {of}"),
+            Self::NearDuplicate { of, similarity } => {
+                write!(f, "{:.0} % like program {of}, which is too near", similarity * 100.0)
+            }
             Self::Gate { line: Some(line), reason } => write!(f, "refused at line {line}: {reason}"),
             Self::Gate { line: None, reason } => write!(f, "refused: {reason}"),
             Self::Compile { message } => {

@@ -5,21 +5,27 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::arms::Arms;
 use crate::attempts::Attempts;
-use crate::code_hash::CodeHash;
+use crate::bandit::{Arm, Policy};
 use crate::config::{ConfigError, SearchConfig};
+use crate::early_stopping::Drought;
 use crate::entry::{Entries, Entry, Slot};
 use crate::feature::{Axes, Cell, diversity};
-use crate::island::{Island, Place};
+use crate::fingerprint::Fingerprint;
+use crate::island::Place;
+use crate::islands::Islands;
 use crate::outcome::{Measured, Outcome};
 use crate::program::{Language, Program, ProgramId};
+use crate::proposal::Proposal;
 use crate::select::{self, Pool};
+use crate::selection::Objective;
 use crate::sketch::Sketch;
-use crate::tokens::Tokens;
+use crate::tune::{TUNE, Tunings};
 use crate::view::IslandView;
 
 /// What to propose next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
     /// The proposal's number, which becomes the program's.
     pub number: u64,
@@ -29,6 +35,14 @@ pub struct Ask {
     pub parent: ProgramId,
     /// Other programs worth a look, best first; never the parent, none twice.
     pub inspirations: Vec<ProgramId>,
+    /// How much more than usual to change, 0 for as usual.
+    pub widening: u32,
+    /// The operator to use; none: the proposer's choice.
+    pub operator: Option<String>,
+    /// The model to ask; none: the proposer's choice.
+    pub model: Option<String>,
+    /// Values for the parent's marked numbers: nothing else is to be changed. Then the operator is [`TUNE`].
+    pub tune: Option<Vec<f64>>,
     /// For everything random that the proposer does.
     pub seed: u64,
 }
@@ -63,13 +77,16 @@ pub struct Search {
     entries: Entries,
     /// The programs that diversity is measured against.
     references: Vec<Slot>,
-    islands: Vec<Island>,
+    islands: Islands,
     /// Every number told; with a slot if it was measured.
     told: BTreeMap<ProgramId, Option<Slot>>,
     /// The program that the run began with, once it is told.
     initial: Option<ProgramId>,
     best: Option<Slot>,
     attempts: Attempts,
+    arms: Arms,
+    tunings: Tunings,
+    drought: Drought,
 }
 
 impl Search {
@@ -79,10 +96,10 @@ impl Search {
     /// If the configuration doesn't pass [`SearchConfig::check`].
     pub fn new(config: SearchConfig, language: Language, seed: u64) -> Result<Self, ConfigError> {
         config.check()?;
-        let capacity = config.population_size / config.num_islands;
         Ok(Self {
             axes: Axes::new(&config),
-            islands: vec![Island::new(capacity); config.num_islands],
+            islands: Islands::new(&config, seed),
+            arms: Arms::new(&config.bandit),
             config,
             language,
             seed,
@@ -92,12 +109,17 @@ impl Search {
             initial: None,
             best: None,
             attempts: Attempts::default(),
+            tunings: Tunings::default(),
+            drought: Drought::default(),
         })
     }
 
-    /// The island that a proposal of this number is made for.
-    pub fn island_of(&self, number: u64) -> usize {
-        (number % self.islands.len() as u64) as usize
+    /// Lets the bandit choose among these models; without, or with fixed weights, the proposer chooses. The list may change
+    /// from session to session: what was told of a model that is gone is not lost, and a new one is tried.
+    #[must_use]
+    pub fn with_models(mut self, models: Vec<Arm>) -> Self {
+        self.arms.models = if self.config.bandit.policy == Policy::Fixed { Vec::new() } else { models };
+        self
     }
 
     /// What to propose as number `number`: a pure function of this search's state and the number. None as long as
@@ -108,43 +130,82 @@ impl Search {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(number);
         let seed = rng.random();
-        let island = self.island_of(number);
-        let pool = Pool {
-            entries: &self.entries,
-            population: self.islands[island].population(),
-            elites: self.islands[island].elites(),
+        let island = self.islands.of(number, &mut rng);
+        let since = self.islands.get(island).since();
+        let mut ask = Ask {
+            number,
+            island,
+            parent: initial,
+            inspirations: Vec::new(),
+            widening: self.islands.stagnation().widening(since),
+            operator: None,
+            model: None,
+            tune: None,
+            seed,
         };
-        let Some(parent) = select::parent(pool, &self.config, &mut rng) else {
-            return Some(Ask { number, island, parent: initial, inspirations: Vec::new(), seed });
-        };
-        let ancestor = self.entries.get(parent).parent.and_then(|id| self.slot(id));
-        let inspirations = select::inspirations(pool, parent, ancestor, &self.config, &mut rng)
+        if let Some((slot, values)) = self.tune(island, &mut rng) {
+            ask.parent = self.entries.get(slot).id;
+            ask.operator = Some(TUNE.to_owned());
+            ask.tune = Some(values);
+            return Some(ask);
+        }
+        self.arms.choose(&self.config.bandit, &mut ask, &mut rng);
+        let pool = self.pool(island);
+        if pool.population.is_empty() {
+            // An island that has just begun: wide changes of what is known, and no look at others.
+            if let Some(slot) = self.islands.any_elite(&mut rng).filter(|_| island > 0) {
+                ask.parent = self.entries.get(slot).id;
+                ask.widening = self.config.stagnation.max_widening;
+            }
+            return Some(ask);
+        }
+        let Some(parent) = select::parent(pool, &self.config, &mut rng) else { return Some(ask) };
+        ask.parent = self.entries.get(parent).id;
+        let ancestors = self.ancestors(parent);
+        ask.inspirations = select::inspirations(pool, parent, &ancestors, &self.config, &mut rng)
             .into_iter()
             .map(|slot| self.entries.get(slot).id)
             .collect();
-        Some(Ask { number, island, parent: self.entries.get(parent).id, inspirations, seed })
+        Some(ask)
     }
 
-    /// Takes in how a program ended.
+    fn pool(&self, island: usize) -> Pool<'_> {
+        let island = self.islands.get(island);
+        Pool {
+            entries: &self.entries,
+            population: island.population(),
+            elites: island.elites(),
+            front: island.front(),
+            stagnation: self.islands.stagnation().degree(island.since()),
+        }
+    }
+
+    /// The program's parent, that one's parent, and so on: one for every four inspirations.
+    fn ancestors(&self, slot: Slot) -> Vec<Slot> {
+        let parent = |slot: Slot| self.entries.get(slot).parent.and_then(|id| self.slot(id));
+        std::iter::successors(parent(slot), |slot| parent(*slot))
+            .take(self.config.num_inspirations.div_ceil(4))
+            .collect()
+    }
+
+    /// In its share of the proposals: the best program of the island with marked numbers, and values for these.
+    fn tune(&self, island: usize, rng: &mut ChaCha8Rng) -> Option<(Slot, Vec<f64>)> {
+        if self.tunings.is_empty() || rng.random::<f64>() >= self.config.tune.share {
+            return None;
+        }
+        let elites = self.islands.get(island).elites();
+        elites.iter().find_map(|slot| {
+            let tunable = self.entries.get(*slot).tunable.as_deref()?;
+            Some((*slot, self.tunings.suggest(tunable, self.config.tune.warm_up, rng)?))
+        })
+    }
+
+    /// Takes in how a program ended, of which nobody says who made it. (For more, [`Search::tell_proposal`].)
     pub fn tell(&mut self, program: &Program, outcome: &Outcome) -> Added {
         if self.is_told(program.id) {
             return Added::AlreadyTold;
         }
-        if program.parent.is_none() && self.initial.is_none() {
-            self.initial = Some(program.id);
-        }
-        let Some(measured) = outcome.measured() else {
-            return self.fail(program.id, program.parent, program.island, outcome);
-        };
-        self.attempts.count(outcome);
-        let place = self.join(program, measured);
-        self.count(program.island);
-        match place {
-            Place::NewCell => Added::NewCell,
-            Place::Improved(over) => Added::Improved { over },
-            Place::Population => Added::Joined,
-            Place::Outside => Added::NotAdded,
-        }
+        self.tell_proposal(Proposal::of_program(program, self.language), outcome)
     }
 
     /// Takes in how a proposal ended that led to no program: [`Outcome::NoProposal`], [`Outcome::Patch`], ...
@@ -156,37 +217,122 @@ impl Search {
         island: usize,
         outcome: &Outcome,
     ) -> Added {
-        if self.is_told(id) { Added::AlreadyTold } else { self.fail(id, Some(parent), island, outcome) }
+        let proposal = Proposal {
+            id,
+            parent: Some(parent),
+            island,
+            generation: 0,
+            code: None,
+            operator: String::new(),
+            model: None,
+            cost: None,
+        };
+        self.tell_proposal(proposal, outcome)
     }
 
-    fn fail(&mut self, id: ProgramId, parent: Option<ProgramId>, island: usize, outcome: &Outcome) -> Added {
-        self.told.insert(id, None);
-        self.attempts.count(outcome);
-        if let Some(parent) = parent {
-            self.attempts.failed(id, parent);
+    /// Takes in how a proposal ended.
+    pub fn tell_proposal(&mut self, proposal: Proposal, outcome: &Outcome) -> Added {
+        if self.is_told(proposal.id) {
+            return Added::AlreadyTold;
         }
-        self.count(island);
-        Added::Failed
+        if proposal.parent.is_none() && self.initial.is_none() {
+            self.initial = Some(proposal.id);
+        }
+        self.attempts.count(outcome);
+        let parent = proposal.parent.and_then(|id| self.slot(id));
+        if let Some(parent) = parent {
+            self.entries.get_mut(parent).children += 1;
+        }
+        let parent_score = parent.map(|slot| self.entries.get(slot).score.get());
+        let improvement = outcome.score().zip(parent_score).map(|(score, parent)| score.get() - parent);
+        self.arms.note(&self.config.bandit, &proposal, improvement);
+        if let Some(tunable) = proposal.code.as_ref().and_then(Fingerprint::tunable)
+            && outcome.was_evaluated()
+        {
+            self.tunings.note(tunable, outcome.score());
+        }
+        let island = self.islands.existing(proposal.island);
+        let (added, improved) = match (outcome.measured(), proposal.code) {
+            (Some(measured), Some(code)) => {
+                let entry = Entry {
+                    id: proposal.id,
+                    parent: proposal.parent,
+                    island,
+                    generation: proposal.generation,
+                    score: measured.score,
+                    error: measured.score_error,
+                    merit: Entry::merit(measured.score, measured.score_error, self.config.score_caution),
+                    measurements: 1,
+                    children: 0,
+                    hash: code.hash,
+                    features: self
+                        .axes
+                        .features(measured, code.tokens, || self.diversity(&code.sketch, None)),
+                    cell: Cell::default(),
+                    sketch: code.sketch,
+                    tokens: code.tokens,
+                    objectives: objectives(measured, self.config.selection.objectives()),
+                    tunable: code.tunable,
+                };
+                let (place, improved) = self.join(entry);
+                let added = match place {
+                    Place::NewCell => Added::NewCell,
+                    Place::Improved(over) => Added::Improved { over },
+                    Place::Population => Added::Joined,
+                    Place::Outside => Added::NotAdded,
+                };
+                (added, improved)
+            }
+            _ => {
+                self.told.insert(proposal.id, None);
+                if let Some(parent) = proposal.parent {
+                    self.attempts.failed(proposal.id, parent);
+                }
+                (Added::Failed, false)
+            }
+        };
+        self.islands.count(island, improved, &self.entries, self.best);
+        let min_improvement = self.config.early_stopping.map_or(0.0, |it| it.min_improvement);
+        self.drought.count(self.best().map(|best| best.score), min_improvement);
+        added
     }
 
-    fn join(&mut self, program: &Program, measured: &Measured) -> Place {
-        let tokens = Tokens::of(&program.source, self.language);
-        let sketch = Sketch::of(&tokens);
-        let features = self.axes.features(measured, tokens.len(), || self.diversity(&sketch, None));
-        let bins_changed = self.axes.include(&features);
-        let slot = self.entries.push(Entry {
-            id: program.id,
-            parent: program.parent,
-            island: program.island % self.islands.len(),
-            generation: program.generation,
-            score: measured.score,
-            hash: CodeHash::of(&tokens),
-            features,
-            cell: Cell::default(),
-            sketch,
-            tokens: tokens.len(),
-        });
-        self.told.insert(program.id, Some(slot));
+    /// Takes another measurement of a program in: its estimate is that of all its measurements, and it is ranked by that.
+    /// A measurement that failed changes nothing. Whether something changed.
+    pub fn tell_again(&mut self, id: ProgramId, outcome: &Outcome) -> bool {
+        let (Some(slot), Some(measured)) = (self.slot(id), outcome.measured()) else { return false };
+        let entry = self.entries.get_mut(slot);
+        entry.measured_again(measured.score, measured.score_error, self.config.score_caution);
+        let score = entry.score.get();
+        let mut bins_changed = false;
+        if let Some(position) = self.axes.score() {
+            entry.features[position] = Some(score);
+            // The score that was may have been the end of the range.
+            self.axes.restart(self.entries.iter());
+            bins_changed = true;
+        }
+        let objectives = self.config.selection.objectives();
+        if let Some(position) = objectives.iter().position(|objective| objective.metric == "score") {
+            let sign = if objectives[position].minimize { -1.0 } else { 1.0 };
+            self.entries.get_mut(slot).objectives[position] = sign * score;
+        }
+        let entry = self.entries.get_mut(slot);
+        entry.cell = self.axes.cell(&entry.features);
+        // Before anything is put into a list: lists must be in order for that.
+        self.islands.reorder(&self.entries, slot);
+        if bins_changed {
+            self.rebin();
+        }
+        self.best = (0..self.entries.len() as Slot).min_by(|one, two| self.entries.rank(*one, *two));
+        true
+    }
+
+    /// Takes a measured program in. Where it stands on its island, and whether it is the best there.
+    fn join(&mut self, entry: Entry) -> (Place, bool) {
+        let bins_changed = self.axes.include(&entry.features);
+        let (id, home, everywhere) = (entry.id, entry.island, entry.parent.is_none());
+        let slot = self.entries.push(entry);
+        self.told.insert(id, Some(slot));
         if self.best.is_none_or(|best| self.entries.is_better(slot, best)) {
             self.best = Some(slot);
         }
@@ -196,18 +342,7 @@ impl Search {
             let entry = self.entries.get_mut(slot);
             entry.cell = self.axes.cell(&entry.features);
         }
-        let home = self.entries.get(slot).island;
-        let mut place = Place::Outside;
-        for (index, island) in self.islands.iter_mut().enumerate() {
-            // A program without a parent is where every island begins.
-            if index == home || program.parent.is_none() {
-                let placed = island.join(&self.entries, slot);
-                if index == home {
-                    place = placed;
-                }
-            }
-        }
-        place
+        self.islands.join(&self.entries, slot, home, everywhere)
     }
 
     /// Mean distance of a program from the references (but for itself).
@@ -239,34 +374,7 @@ impl Search {
         for entry in self.entries.iter_mut() {
             entry.cell = self.axes.cell(&entry.features);
         }
-        for island in &mut self.islands {
-            island.rebin(&self.entries);
-        }
-    }
-
-    /// Counts an outcome of an island, and lets it pass elites on when it is time.
-    fn count(&mut self, island: usize) {
-        let island = island % self.islands.len();
-        let told = self.islands[island].count();
-        let interval = self.config.exchange_interval;
-        if interval > 0 && told.is_multiple_of(interval) {
-            self.exchange(island);
-        }
-    }
-
-    /// Passes an island's best elites on to the next island on the ring. Only those made here: what came by an
-    /// exchange goes no further itself (its children do), or else all islands would soon hold the same.
-    fn exchange(&mut self, from: usize) {
-        let to = (from + 1) % self.islands.len();
-        let elites = self.islands[from].elites();
-        let number = (elites.len() as f64 * self.config.exchange_rate).ceil() as usize;
-        let natives = elites.iter().copied().filter(|slot| self.entries.get(*slot).island == from);
-        let leaving: Vec<Slot> = natives.take(number).collect();
-        for slot in leaving {
-            if !self.islands[to].knows(self.entries.get(slot).hash) {
-                self.islands[to].join(&self.entries, slot);
-            }
-        }
+        self.islands.rebin(&self.entries);
     }
 
     fn slot(&self, id: ProgramId) -> Option<Slot> {
@@ -298,6 +406,16 @@ impl Search {
         self.best.map(|slot| self.entries.get(slot))
     }
 
+    /// Outcomes told since the best score last improved, in the sense of `early_stopping`.
+    pub fn since_improvement(&self) -> u64 {
+        self.drought.outcomes()
+    }
+
+    /// Whether `early_stopping` says that the run should end.
+    pub fn should_stop(&self) -> bool {
+        self.config.early_stopping.is_some_and(|it| self.drought.outcomes() >= it.patience)
+    }
+
     /// All measured programs, in the order in which they were told.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
@@ -306,7 +424,7 @@ impl Search {
     /// The best of each cell of each island, best first, none twice.
     pub fn elites(&self) -> Vec<&Entry> {
         let mut slots: Vec<Slot> =
-            self.islands.iter().flat_map(|island| island.elites().iter().copied()).collect();
+            self.islands.all().iter().flat_map(|island| island.elites().iter().copied()).collect();
         slots.sort_unstable_by(|one, two| self.entries.rank(*one, *two));
         slots.dedup();
         slots.into_iter().map(|slot| self.entries.get(slot)).collect()
@@ -314,7 +432,7 @@ impl Search {
 
     /// The islands, in order.
     pub fn islands(&self) -> impl Iterator<Item = IslandView<'_>> {
-        self.islands.iter().enumerate().map(|(index, island)| IslandView {
+        self.islands.all().iter().enumerate().map(|(index, island)| IslandView {
             index,
             island,
             entries: &self.entries,
@@ -337,4 +455,16 @@ impl Search {
     pub fn config(&self) -> &SearchConfig {
         &self.config
     }
+}
+
+/// A program's objectives, all to be maximised; the worst possible value where one wasn't measured.
+fn objectives(measured: &Measured, objectives: &[Objective]) -> Box<[f64]> {
+    let value = |objective: &Objective| {
+        let value = match objective.metric.as_str() {
+            "score" => Some(measured.score.get()),
+            metric => measured.metrics.get(metric).copied().filter(|value| value.is_finite()),
+        };
+        value.map_or(f64::NEG_INFINITY, |value| if objective.minimize { -value } else { value })
+    };
+    objectives.iter().map(value).collect()
 }

@@ -1,15 +1,17 @@
-//! Which program is the next parent, and which others are shown beside it.
+//! Which program is the next parent.
+
+mod inspirations;
+pub(crate) mod pareto;
 
 use rand::{Rng, RngExt};
 
+pub(crate) use self::inspirations::inspirations;
 use crate::config::SearchConfig;
-use crate::entry::{Entries, Entry, Slot};
+use crate::entry::{Entries, Slot};
+use crate::selection::Selection;
 
 /// Weight of an island's worst program against its best in the draw by score: everything has a chance.
 const LEAST_WEIGHT: f64 = 0.05;
-
-/// Programs looked at for those that differ most.
-const DIVERSE_CANDIDATES: usize = 12;
 
 /// What selection sees of an island.
 #[derive(Clone, Copy)]
@@ -19,16 +21,51 @@ pub(crate) struct Pool<'a> {
     pub(crate) population: &'a [Slot],
     /// Best first.
     pub(crate) elites: &'a [Slot],
+    /// Beaten by none in every objective; empty if there is but one.
+    pub(crate) front: &'a [Slot],
+    /// How stagnant the island is, 0 to 1.
+    pub(crate) stagnation: f64,
 }
 
-/// Draws a parent by OpenEvolve's mixture: from all of the island (exploration), from its archive (exploitation),
-/// else weighted by score. None if nobody lives on the island.
+impl<'a> Pool<'a> {
+    /// The best elites.
+    fn archive(&self, config: &SearchConfig) -> &'a [Slot] {
+        &self.elites[..config.archive_size.min(self.elites.len())]
+    }
+}
+
+/// Draws a parent. None if nobody lives on the island, or if the strategy wants the initial program.
 pub(crate) fn parent(pool: Pool<'_>, config: &SearchConfig, rng: &mut impl Rng) -> Option<Slot> {
+    match &config.selection {
+        Selection::Adaptive { least, most } => {
+            if rng.random::<f64>() < least + (most - least) * pool.stagnation {
+                mixture(pool, config, rng)
+            } else {
+                pool.population.first().copied()
+            }
+        }
+        Selection::Mixture => mixture(pool, config, rng),
+        Selection::PowerLaw { exponent } => power_law(pool.population, *exponent, rng),
+        Selection::Weighted { sharpness } => weighted(pool, pool.archive(config), *sharpness, rng),
+        Selection::Tournament { size } => {
+            // The list is in order: the least index is the best.
+            let length = pool.population.len();
+            let least = (0..*size).filter(|_| length > 0).map(|_| rng.random_range(0..length)).min()?;
+            pool.population.get(least).copied()
+        }
+        Selection::Pareto { .. } => pareto::draw(pool.entries, pool.front, rng),
+        Selection::Sequential => pool.population.first().copied(),
+        Selection::Independent => None,
+    }
+}
+
+/// OpenEvolve's mixture: from all of the island (exploration), from its archive (exploitation), else weighted by score.
+fn mixture(pool: Pool<'_>, config: &SearchConfig, rng: &mut impl Rng) -> Option<Slot> {
     let draw: f64 = rng.random();
     if draw < config.exploration_ratio {
         uniform(pool.population, rng)
     } else if draw < config.exploration_ratio + config.exploitation_ratio {
-        uniform(&pool.elites[..config.archive_size.min(pool.elites.len())], rng)
+        uniform(pool.archive(config), rng)
     } else {
         by_score(pool, rng)
     }
@@ -41,7 +78,7 @@ fn uniform(list: &[Slot], rng: &mut impl Rng) -> Option<Slot> {
 /// Draws with weights that rise evenly from [`LEAST_WEIGHT`] for the worst score to 1 for the best, wherever these
 /// lie; equal scores have equal weights. By rejection, so that nothing is summed over the population.
 fn by_score(pool: Pool<'_>, rng: &mut impl Rng) -> Option<Slot> {
-    let score = |slot: &Slot| pool.entries.get(*slot).score.get();
+    let score = |slot: &Slot| pool.entries.get(*slot).merit.get();
     let (best, worst) = (score(pool.population.first()?), score(pool.population.last()?));
     // Halves, because the difference of two finite scores may be infinite.
     let width = best / 2.0 - worst / 2.0;
@@ -54,86 +91,47 @@ fn by_score(pool: Pool<'_>, rng: &mut impl Rng) -> Option<Slot> {
     }
 }
 
-/// Programs to show beside the parent, best first: the island's best, the parent's nearest ancestor, and programs
-/// that differ much from all of these. No program and no code appears twice, and the parent doesn't.
-pub(crate) fn inspirations(
-    pool: Pool<'_>,
-    parent: Slot,
-    ancestor: Option<Slot>,
-    config: &SearchConfig,
-    rng: &mut impl Rng,
-) -> Vec<Slot> {
-    let wanted = config.num_inspirations;
-    let mut shown = Shown { entries: pool.entries, slots: vec![parent] };
-    let top = ((wanted as f64 * config.elite_selection_ratio).ceil() as usize).min(wanted);
-    for &slot in pool.elites {
-        if shown.slots.len() > top {
-            break;
-        }
-        shown.add(slot);
-    }
-    if let Some(ancestor) = ancestor
-        && shown.slots.len() <= wanted
-    {
-        shown.add(ancestor);
-    }
-    // Elites first: they are the best of their kind.
-    for list in [pool.elites, pool.population] {
-        shown.add_diverse(list, wanted, rng);
-    }
-    let mut inspirations = shown.slots.split_off(1);
-    inspirations.sort_unstable_by(|one, two| pool.entries.rank(*one, *two));
-    inspirations
+/// Draws the n-th of a list with a weight of nearly n^-exponent: the continuous power law from 1 to one past the end,
+/// rounded down. It takes no sum over the list.
+fn power_law(list: &[Slot], exponent: f64, rng: &mut impl Rng) -> Option<Slot> {
+    let worst = list.len().checked_sub(1)?;
+    let (end, draw) = (list.len() as f64 + 1.0, rng.random::<f64>());
+    let power = 1.0 - exponent;
+    let rank = if power.abs() < 1e-9 {
+        end.powf(draw)
+    } else {
+        (1.0 + draw * (end.powf(power) - 1.0)).powf(1.0 / power)
+    };
+    list.get((rank as usize).saturating_sub(1).min(worst)).copied()
 }
 
-/// The parent and the inspirations chosen so far.
-struct Shown<'a> {
-    entries: &'a Entries,
-    slots: Vec<Slot>,
+/// `ShinkaEvolve`'s weights, see [`Selection::Weighted`].
+fn weighted(pool: Pool<'_>, archive: &[Slot], sharpness: f64, rng: &mut impl Rng) -> Option<Slot> {
+    // Halves, because the difference of two finite scores may be infinite.
+    let scores: Vec<f64> = archive.iter().map(|slot| pool.entries.get(*slot).merit.get() / 2.0).collect();
+    let center = median(&scores)?;
+    let deviations: Vec<f64> = scores.iter().map(|score| (score - center).abs()).collect();
+    let scale = median(&deviations)?.max(5e-7);
+    let weights: Vec<f64> = archive
+        .iter()
+        .zip(&scores)
+        .map(|(slot, score)| {
+            let sigmoid = 1.0 / (1.0 + (-sharpness * (score - center) / scale).exp());
+            // Not quite nothing, so that a sum of all is never zero.
+            sigmoid.max(1e-12) / (1.0 + f64::from(pool.entries.get(*slot).children))
+        })
+        .collect();
+    let mut left = rng.random::<f64>() * weights.iter().sum::<f64>();
+    let drawn = weights.iter().position(|weight| {
+        left -= weight;
+        left < 0.0
+    });
+    archive.get(drawn.unwrap_or(archive.len() - 1)).copied()
 }
 
-impl Shown<'_> {
-    fn has(&self, entry: &Entry) -> bool {
-        self.slots.iter().any(|slot| self.entries.get(*slot).hash == entry.hash)
-    }
-
-    fn add(&mut self, slot: Slot) {
-        if !self.has(self.entries.get(slot)) {
-            self.slots.push(slot);
-        }
-    }
-
-    /// Adds the one of a few drawn programs that is farthest from all shown, until enough are.
-    fn add_diverse(&mut self, list: &[Slot], wanted: usize, rng: &mut impl Rng) {
-        if self.slots.len() > wanted {
-            return;
-        }
-        let entries = self.entries;
-        let distance = |one: Slot, two: Slot| entries.get(one).sketch.distance(&entries.get(two).sketch);
-        let drawn: Vec<Slot> = if list.len() <= DIVERSE_CANDIDATES {
-            list.to_vec()
-        } else {
-            (0..DIVERSE_CANDIDATES).filter_map(|_| uniform(list, rng)).collect()
-        };
-        // Each with its distance from the nearest shown.
-        let mut candidates: Vec<(Slot, f64)> = drawn
-            .into_iter()
-            .filter(|slot| !self.has(entries.get(*slot)))
-            .map(|slot| {
-                (slot, self.slots.iter().map(|shown| distance(slot, *shown)).fold(f64::INFINITY, f64::min))
-            })
-            .collect();
-        while self.slots.len() <= wanted {
-            // `max_by` takes the last of equals; going backwards makes it the first drawn.
-            let Some(&(farthest, _)) = candidates.iter().rev().max_by(|one, two| one.1.total_cmp(&two.1))
-            else {
-                break;
-            };
-            self.add(farthest);
-            candidates.retain(|(slot, _)| !self.has(entries.get(*slot)));
-            for (slot, nearest) in &mut candidates {
-                *nearest = nearest.min(distance(*slot, farthest));
-            }
-        }
-    }
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+    Some(low / 2.0 + high / 2.0)
 }

@@ -43,6 +43,17 @@ impl Sketch {
         Self(smallest.finish())
     }
 
+    /// The hashes, ascending.
+    pub(crate) fn hashes(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// A sketch of these hashes; none if they can't be one's.
+    pub(crate) fn from_hashes(hashes: Vec<u32>) -> Option<Self> {
+        let sound = hashes.len() <= SIZE && hashes.is_sorted_by(|one, two| one < two);
+        sound.then(|| Self(hashes.into_boxed_slice()))
+    }
+
     /// The Jaccard distance of the two programs' sets of shingles: 0 if they have the same, 1 if none in common.
     pub(crate) fn distance(&self, other: &Self) -> f64 {
         let (one, two) = (&self.0, &other.0);

@@ -35,6 +35,21 @@ impl<'a> IslandView<'a> {
         self.island.told()
     }
 
+    /// Outcomes told to it since a program made on it was better than all that were there.
+    pub fn since_improvement(&self) -> u64 {
+        self.island.since()
+    }
+
+    /// Whether proposals are still made for it.
+    pub fn is_active(&self) -> bool {
+        !self.island.is_retired()
+    }
+
+    /// With several objectives: programs that none beats in all of them.
+    pub fn front(&self) -> impl ExactSizeIterator<Item = &'a Entry> {
+        self.list(self.island.front())
+    }
+
     /// Its best program.
     pub fn best(&self) -> Option<&'a Entry> {
         self.elites().next()

@@ -183,7 +183,7 @@ impl KernelEvaluator {
             if result.is_ok() {
                 match self.look_for_hidden_memory(series, standing, arms, plan.arm, log).await? {
                     None => {}
-                    Some(reason) => result = Err(self.forged(reason, log)),
+                    Some(reason) => result = Err(Self::forged(reason, log)),
                 }
             }
             let failure = match result {
@@ -234,7 +234,7 @@ impl KernelEvaluator {
     }
 
     /// Marks the latest trial as one whose numbers don't count.
-    fn forged(&self, reason: String, log: &mut Log) -> TrialFailure {
+    fn forged(reason: String, log: &mut Log) -> TrialFailure {
         if let Some(record) = log.trials.last_mut() {
             (record.exit, record.message) = (Exit::Invalid, Some(reason.clone()));
         }
@@ -262,7 +262,7 @@ impl KernelEvaluator {
                 match hidden {
                     None => Ok(None),
                     Some(reason) => {
-                        let failure = self.forged(reason, log);
+                        let failure = Self::forged(reason, log);
                         self.trial_failure(failure).await.map(Some)
                     }
                 }

@@ -72,7 +72,8 @@ impl Fence {
             | Outcome::NoProposal { .. }
             | Outcome::Patch { .. }
             | Outcome::NoChange
-            | Outcome::Duplicate { .. } => Some(Self::Judge),
+            | Outcome::Duplicate { .. }
+            | Outcome::NearDuplicate { .. } => Some(Self::Judge),
         }
     }
 }
@@ -149,6 +150,7 @@ mod tests {
             metrics: BTreeMap::new(),
             effects: Vec::new(),
             reason: String::new(),
+            score_error: None,
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use evaluator::history::History;
 use evaluator::order::Tier;
 use program_db::{NewProgram, NewRun, ProgramDb, RunId};
-use search::{Outcome, token_hash};
+use search::{Fingerprint, Outcome};
 use tokio_util::sync::CancellationToken;
 
 use super::alarm;
@@ -102,7 +102,7 @@ async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -
 
 async fn create(db: &ProgramDb, config: &Config) -> Result<RunId, Failure> {
     let problem = &config.problem;
-    let hash = token_hash(&problem.initial, problem.problem.language());
+    let code = Fingerprint::of(&problem.initial, problem.problem.language());
     let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
     let run = NewRun {
         title: problem.problem.name().to_owned(),
@@ -111,7 +111,11 @@ async fn create(db: &ProgramDb, config: &Config) -> Result<RunId, Failure> {
         config_path: path.to_string_lossy().into_owned(),
         seed: config.random_seed,
         lookahead: u32::try_from(config.lookahead).unwrap_or(u32::MAX),
-        initial: NewProgram { code_hash: hash.to_string(), source: problem.initial.clone() },
+        initial: NewProgram {
+            code_hash: code.hash.to_string(),
+            source: problem.initial.clone(),
+            fingerprint: Some(code.to_bytes()),
+        },
     };
     db.create_run(&run).await.map_err(storage)
 }

@@ -116,7 +116,7 @@ mod tests {
     use search::{Language, ProgramId};
 
     use super::*;
-    use crate::proposer::{Exhibit, ProblemText, Seen};
+    use crate::proposer::{Exhibit, Guidance, ProblemText, Seen};
 
     const PARENT: &str = "// EVOLVE-BLOCK-START\nold\n// EVOLVE-BLOCK-END\n";
 
@@ -130,6 +130,7 @@ mod tests {
             inspirations: vec![],
             failures: vec![],
             seen: Seen::nothing(),
+            guidance: Guidance::default(),
         }
     }
 

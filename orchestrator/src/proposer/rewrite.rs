@@ -105,7 +105,8 @@ impl RewriteProposer {
         Proposal::offline(self.name(), "none", Err(Outcome::NoChange))
     }
 
-    /// One to three moves in a row: the first takes its turn, those after it are drawn.
+    /// One to three moves in a row, and one more for each level of widening: the first is the one that search wants, if the
+    /// program has a place for it, else it takes its turn; those after it are drawn.
     fn draw(
         &self,
         request: &Request,
@@ -115,11 +116,16 @@ impl RewriteProposer {
     ) -> Option<(String, String)> {
         let mut source = request.parent.source.to_string();
         let mut operators = Vec::new();
-        let further = (1..MOVES).take_while(|_| rng.random_bool(1.0 / 3.0)).count();
+        let by_chance = (1..MOVES).take_while(|_| rng.random_bool(1.0 / 3.0)).count();
+        let further = by_chance + request.guidance.widening as usize;
         for number in 0..=further {
             let moves = self.moves(&source, request.language, others);
             let chosen = match number {
-                0 => moves.get(turn % moves.len().max(1)),
+                0 => {
+                    let wanted = request.guidance.operator.as_ref();
+                    let named = wanted.and_then(|wanted| moves.iter().find(|(name, _)| name == wanted));
+                    named.or_else(|| moves.get(turn % moves.len().max(1)))
+                }
                 _ => moves.choose(rng),
             };
             let Some((name, places)) = chosen else { break };

@@ -151,6 +151,7 @@ mod tests {
                 method: "welch-t".into(),
             }],
             reason: "faster beyond chance".into(),
+            score_error: None,
         };
         insta::assert_snapshot!(outcome(&Outcome::Measured(measured)), @r"
         statistics (candidate against baseline, positive change is better):

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evaluator::{EvaluationReport, Opponent};
 use program_db::{DbError, NewProgram, NewProposal, Program, ProgramDb, Replay, RunId, Stored};
-use search::{CodeHash, Outcome, ProgramId};
+use search::{Fingerprint, Language, Outcome, ProgramId};
 
 use super::measurement::{new_comparison, new_evaluation};
 use super::{Origin, Proposed};
@@ -35,14 +35,18 @@ impl Store {
     }
 
     /// What an earlier session stored of this number. Numbers must be asked for in ascending order.
-    pub(super) async fn prior(&mut self, number: u64) -> Result<Option<Proposed>, Failure> {
+    pub(super) async fn prior(
+        &mut self,
+        number: u64,
+        language: Language,
+    ) -> Result<Option<Proposed>, Failure> {
         let Some(stored) = self.next.take_if(|stored| stored.number.0 == number) else {
             return Ok(None);
         };
         self.next = self.replay.next().await.map_err(storage)?;
-        let origin = stored.parent.map(|parent| Origin { parent, island: stored.island });
-        let program = stored.to_program();
-        Ok(Some(Proposed { origin, program, replayed: stored.outcome.is_some(), outcome: stored.outcome }))
+        let told = stored.to_proposal(language);
+        let source = stored.program.map(|program| program.source);
+        Ok(Some(Proposed { told, source, replayed: stored.outcome.is_some(), outcome: stored.outcome }))
     }
 
     /// A proposal, with the program or the outcome that it led to.
@@ -52,13 +56,15 @@ impl Store {
         origin: Origin,
         inspirations: Vec<ProgramId>,
         proposal: &Proposal,
-        hash: Option<CodeHash>,
+        code: Option<&Fingerprint>,
     ) -> Result<(), Failure> {
-        let change = match (&proposal.change, hash) {
-            (Ok(source), Some(hash)) => {
-                Ok(NewProgram { code_hash: hash.to_string(), source: source.clone() })
-            }
-            (Ok(_), None) => unreachable!("a program has a hash"),
+        let change = match (&proposal.change, code) {
+            (Ok(source), Some(code)) => Ok(NewProgram {
+                code_hash: code.hash.to_string(),
+                source: source.clone(),
+                fingerprint: Some(code.to_bytes()),
+            }),
+            (Ok(_), None) => unreachable!("a program has a fingerprint"),
             (Err(outcome), _) => Err(outcome.clone()),
         };
         let row = NewProposal {

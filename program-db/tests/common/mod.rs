@@ -27,6 +27,7 @@ pub fn new_program(number: u64) -> NewProgram {
     NewProgram {
         code_hash: format!("{number:064x}"),
         source: format!("// EVOLVE-BLOCK-START\nfn program_{number}() {{}}\n// EVOLVE-BLOCK-END\n"),
+        fingerprint: Some(vec![1, 2, number as u8]),
     }
 }
 
@@ -75,6 +76,7 @@ pub fn measured(score: f64, verdict: Verdict) -> Outcome {
             method: "welch-t".to_owned(),
         }],
         reason: "as the trials say".to_owned(),
+        score_error: None,
     })
 }
 

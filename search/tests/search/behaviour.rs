@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use search::{Added, Outcome, ProgramId, Search};
 
-use crate::history::{child, failed, initial, measured, search};
+use crate::history::{child, failed, initial, measured, plain_search as search};
 
 /// Tells the answers to asks 1, 2, ...: each a program of its own with the score that `score` gives its number.
 fn tell_children(search: &mut Search, count: u64, mut score: impl FnMut(u64) -> f64) {

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
-use search::{Added, Ask, Entry, IslandView, Outcome, Program, ProgramId, Search, SearchConfig};
+use search::{
+    Added, Answer, Ask, Bandit, Entry, IslandView, Objective, Outcome, Policy, Program, ProgramId, Search,
+    SearchConfig, Selection, Stagnation, Topology, Tune,
+};
 
 use crate::history::{failed, measured};
 
@@ -16,6 +19,8 @@ enum Event {
     Failed,
     /// A measured program: which code, its score and perhaps its speed.
     Measured { code: u8, length: u8, score: f64, speed: Option<f64> },
+    /// A program that was measured is measured again.
+    Again { which: u8, score: f64 },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -28,9 +33,46 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         1 => Just(Event::Nothing),
         2 => Just(Event::Failed),
+        1 => (any::<u8>(), -2.0..2.0).prop_map(|(which, score)| Event::Again { which, score }),
         8 => (any::<u8>(), 0_u8..60, score, speed)
             .prop_map(|(code, length, score, speed)| Event::Measured { code, length, score, speed }),
     ]
+}
+
+fn selection() -> impl Strategy<Value = Selection> {
+    let objective = |metric: &str, minimize| Objective { metric: metric.into(), minimize };
+    prop_oneof![
+        (0.0..=1.0, 0.0..=1.0).prop_map(|(least, most)| Selection::Adaptive { least, most }),
+        Just(Selection::Mixture),
+        (0.0..4.0).prop_map(|exponent| Selection::PowerLaw { exponent }),
+        (0.0..20.0).prop_map(|sharpness| Selection::Weighted { sharpness }),
+        (1_usize..5).prop_map(|size| Selection::Tournament { size }),
+        Just(Selection::Pareto { objectives: vec![objective("score", false), objective("speed", true)] }),
+        Just(Selection::Independent),
+        Just(Selection::Sequential),
+    ]
+}
+
+/// What came after the first release, each by chance on or off.
+fn extras() -> impl Strategy<Value = (Selection, Stagnation, Topology, Bandit, f64)> {
+    let answers = prop::sample::select(vec![Answer::Widen, Answer::Restart, Answer::Spawn]);
+    let stagnation = (0_u64..8, 0_u32..3, answers, 1_usize..5).prop_map(
+        |(patience, max_widening, answer, max_islands)| Stagnation {
+            patience,
+            max_widening,
+            answer,
+            max_islands,
+        },
+    );
+    let topologies = prop::sample::select(vec![Topology::Ring, Topology::Random, Topology::Star]);
+    let bandit =
+        prop::sample::select(vec![Policy::Fixed, Policy::Ucb, Policy::Thompson]).prop_map(|policy| Bandit {
+            policy,
+            window: 10,
+            operators: [("edit".to_owned(), 1.0), ("crossover".to_owned(), 0.5)].into(),
+            ..Bandit::default()
+        });
+    (selection(), stagnation, topologies, bandit, 0.0..0.5)
 }
 
 fn config() -> impl Strategy<Value = SearchConfig> {
@@ -45,9 +87,22 @@ fn config() -> impl Strategy<Value = SearchConfig> {
         1_usize..5,
         1_usize..6,
         0_u64..6,
+        extras(),
     )
         .prop_map(
-            |(islands, room, archive, ratios, inspirations, dimensions, bins, references, interval)| {
+            |(
+                islands,
+                room,
+                archive,
+                ratios,
+                inspirations,
+                dimensions,
+                bins,
+                references,
+                interval,
+                extras,
+            )| {
+                let (selection, stagnation, exchange_topology, bandit, tune) = extras;
                 let (exploration, exploitation, elite, exchange) = ratios;
                 SearchConfig {
                     num_islands: islands,
@@ -62,13 +117,24 @@ fn config() -> impl Strategy<Value = SearchConfig> {
                     diversity_reference_size: references,
                     exchange_interval: interval,
                     exchange_rate: exchange,
+                    selection,
+                    stagnation,
+                    exchange_topology,
+                    bandit,
+                    tune: Tune { share: tune, ..Tune::default() },
+                    ..SearchConfig::default()
                 }
             },
         )
 }
 
 fn source(code: u8, length: u8) -> String {
-    (0..length.max(1)).fold(format!("start({});", code % 40), |text, i| {
+    let mark = if code.is_multiple_of(3) {
+        format!("let n = {}; // @tune {0} [1..200] log\n", code / 3 + 1)
+    } else {
+        String::new()
+    };
+    (0..length.max(1)).fold(format!("{mark}start({});", code % 40), |text, i| {
         format!("{text} let x{} = f({});", i, i / (code % 5 + 1))
     })
 }
@@ -78,6 +144,7 @@ fn source(code: u8, length: u8) -> String {
 enum Told {
     Program(Program, Outcome),
     Nothing(ProgramId, ProgramId, usize, Outcome),
+    Again(ProgramId, Outcome),
 }
 
 impl Told {
@@ -87,13 +154,17 @@ impl Told {
             Self::Nothing(id, parent, island, outcome) => {
                 search.tell_without_program(*id, *parent, *island, outcome)
             }
+            Self::Again(id, outcome) => {
+                search.tell_again(*id, outcome);
+                Added::AlreadyTold
+            }
         }
     }
 
     fn id(&self) -> ProgramId {
         match self {
             Self::Program(program, _) => program.id,
-            Self::Nothing(id, ..) => *id,
+            Self::Nothing(id, ..) | Self::Again(id, _) => *id,
         }
     }
 }
@@ -104,9 +175,23 @@ fn play(search: &mut Search, events: &[Event], lookahead: usize) -> (Vec<Told>, 
     let mut history = Vec::new();
     let mut asks = Vec::new();
     let mut waiting: VecDeque<Told> = VecDeque::new();
-    for (number, event) in (0_u64..).zip(events) {
+    let mut next = 0;
+    for event in events {
+        if let Event::Again { which, score } = event {
+            let count = search.entries().count();
+            if count > 0 {
+                let id = search.entries().nth(usize::from(*which) % count).unwrap().id;
+                let told = Told::Again(id, measured(*score, None));
+                told.tell(search);
+                history.push(told);
+                check_state(search, &history);
+            }
+            continue;
+        }
+        let number = next;
+        next += 1;
         let ask = search.ask(number);
-        assert_eq!(ask.is_none(), history.is_empty(), "an ask needs the initial program, and no more");
+        assert_eq!(ask.is_none(), search.told() == 0, "an ask needs the initial program, and no more");
         let generation =
             ask.as_ref().map_or(0, |ask| search.get(ask.parent).map_or(0, |parent| parent.generation) + 1);
         let program = |source: String| Program {
@@ -121,7 +206,9 @@ fn play(search: &mut Search, events: &[Event], lookahead: usize) -> (Vec<Told>, 
                 let outcome = Outcome::NoProposal { reason: "no answer".into() };
                 Told::Nothing(ProgramId(number), ask.parent, ask.island, outcome)
             }
-            (Event::Nothing | Event::Failed, _) => Told::Program(program(source(0, 0)), failed()),
+            (Event::Nothing | Event::Failed | Event::Again { .. }, _) => {
+                Told::Program(program(source(0, 0)), failed())
+            }
             (Event::Measured { code, length, score, speed }, _) => {
                 Told::Program(program(source(*code, *length)), measured(*score, *speed))
             }
@@ -143,22 +230,36 @@ fn play(search: &mut Search, events: &[Event], lookahead: usize) -> (Vec<Told>, 
 }
 
 fn check_ask(search: &Search, ask: &Ask) {
+    let config = search.config();
     let islands: Vec<_> = search.islands().collect();
-    assert_eq!(ask.island, (ask.number % islands.len() as u64) as usize);
-    let population: BTreeSet<_> = islands[ask.island].population().map(|entry| entry.id).collect();
-    if population.is_empty() {
-        assert_eq!(ask.parent, ProgramId::INITIAL);
+    let island = islands[ask.island];
+    assert!(island.is_active(), "no proposal is made for an island that was given up");
+    if config.stagnation.patience == 0 {
+        assert_eq!(ask.island, (ask.number % islands.len() as u64) as usize);
+    }
+    assert!(ask.widening <= config.stagnation.max_widening);
+    let population: BTreeSet<_> = island.population().map(|entry| entry.id).collect();
+    if population.is_empty() || ask.tune.is_some() || config.selection == Selection::Independent {
         assert!(ask.inspirations.is_empty());
+        let known =
+            search.get(ask.parent).is_some_and(|entry| ask.tune.is_none() || entry.island == ask.island);
+        assert!(known || ask.parent == ProgramId::INITIAL || population.contains(&ask.parent));
         return;
     }
-    assert!(population.contains(&ask.parent), "a parent lives on the island that is asked for");
+    let front: BTreeSet<_> = island.front().map(|entry| entry.id).collect();
+    let is_pareto = matches!(config.selection, Selection::Pareto { .. });
+    let pool = if is_pareto { &front } else { &population };
+    assert!(pool.contains(&ask.parent), "a parent lives on the island that is asked for");
     let shown: Vec<&Entry> =
         [ask.parent].iter().chain(&ask.inspirations).map(|id| search.get(*id).unwrap()).collect();
     let codes: BTreeSet<_> = shown.iter().map(|entry| entry.hash).collect();
     assert_eq!(codes.len(), shown.len(), "no code is shown twice");
     assert!(ask.inspirations.len() <= search.config().num_inspirations);
     assert!(shown[1..].is_sorted_by(|one, two| one.score >= two.score), "inspirations come best first");
-    let available: BTreeSet<_> = islands[ask.island].population().map(|entry| entry.hash).collect();
+    let available: BTreeSet<_> = island.population().map(|entry| entry.hash).collect();
+    if is_pareto {
+        return;
+    }
     let possible = search.config().num_inspirations.min(available.len() - 1);
     // A large population is only sampled.
     if population.len() <= 12 {
@@ -187,8 +288,15 @@ fn check_added(search: &Search, history: &[Told], added: Added) {
 }
 
 fn check_state(search: &Search, history: &[Told]) {
-    assert_eq!(search.told(), history.len());
-    assert_eq!(search.outcomes().values().sum::<u64>(), history.len() as u64);
+    let told = history.iter().filter(|told| !matches!(told, Told::Again(..))).count();
+    assert_eq!(search.told(), told);
+    assert_eq!(search.outcomes().values().sum::<u64>(), told as u64);
+    let mut again = BTreeMap::<ProgramId, Vec<f64>>::new();
+    for told in history {
+        if let Told::Again(id, outcome) = told {
+            again.entry(*id).or_default().push(outcome.score().unwrap().get());
+        }
+    }
     let mut failures = BTreeMap::<ProgramId, Vec<ProgramId>>::new();
     let mut best: Option<&Entry> = None;
     for told in history {
@@ -196,7 +304,15 @@ fn check_state(search: &Search, history: &[Told]) {
         match told {
             Told::Program(program, outcome) if outcome.score().is_some() => {
                 let entry = search.get(program.id).expect("a measured program is known for ever");
-                assert_eq!(Some(entry.score), outcome.score());
+                let first = outcome.score().unwrap().get();
+                match again.get(&program.id) {
+                    None => assert_eq!(entry.score.get().to_bits(), first.to_bits()),
+                    Some(others) => {
+                        let count = others.len() as f64 + 1.0;
+                        let mean = first / count + others.iter().sum::<f64>() / count;
+                        assert!((entry.score.get() - mean).abs() <= 1e-9 * (1.0 + mean.abs()));
+                    }
+                }
                 assert_eq!((entry.parent, entry.generation), (program.parent, program.generation));
                 if best.is_none_or(|best| entry.score > best.score) {
                     best = Some(entry);
@@ -205,7 +321,7 @@ fn check_state(search: &Search, history: &[Told]) {
             Told::Program(Program { id, parent: Some(parent), .. }, _) | Told::Nothing(id, parent, ..) => {
                 failures.entry(*parent).or_default().push(*id);
             }
-            Told::Program(..) => {}
+            Told::Program(..) | Told::Again(..) => {}
         }
     }
     assert_eq!(search.best().map(|entry| entry.id), best.map(|entry| entry.id));
@@ -217,6 +333,9 @@ fn check_state(search: &Search, history: &[Told]) {
     for island in search.islands() {
         check_island(search, island);
     }
+    let config = search.config();
+    let active = search.islands().filter(IslandView::is_active).count();
+    assert!((1..=config.num_islands.max(config.stagnation.max_islands)).contains(&active));
     check_bins(search);
 }
 
@@ -247,12 +366,15 @@ fn check_island(search: &Search, island: IslandView<'_>) {
     let members: Vec<&Entry> = island.members().collect();
     let ids: BTreeSet<_> = members.iter().map(|entry| entry.id).collect();
     assert_eq!(ids.len(), members.len(), "nobody is a member twice");
-    let before = (island.index() + config.num_islands - 1) % config.num_islands;
+    let first = if config.selection.is_control() { 1 } else { config.num_islands };
+    let before = (island.index() + first - 1) % first;
     for entry in search.entries() {
-        let belongs = entry.island == island.index() || entry.parent.is_none();
+        let belongs = entry.island == island.index() || (entry.parent.is_none() && island.index() < first);
         assert!(!belongs || ids.contains(&entry.id), "{} is missing on its island", entry.id);
         if !belongs && ids.contains(&entry.id) {
-            assert_eq!(entry.island, before, "exchange goes along the ring, one step");
+            if config.stagnation.patience == 0 && config.exchange_topology == Topology::Ring {
+                assert_eq!(entry.island, before, "exchange goes along the ring, one step");
+            }
             let same = members.iter().filter(|other| other.hash == entry.hash && other.id < entry.id).count();
             assert_eq!(same, 0, "an exchange brought code that was there");
         }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use search::{Ask, Language, Measured, Outcome, Program, ProgramId, Score, Search, SearchConfig, Verdict};
+use search::{
+    Ask, Language, Measured, Outcome, Program, ProgramId, Score, Search, SearchConfig, Selection, Stagnation,
+    Verdict,
+};
 
 /// A measured outcome with a score, and perhaps a metric `speed`.
 pub(crate) fn measured(score: f64, speed: Option<f64>) -> Outcome {
@@ -12,6 +15,7 @@ pub(crate) fn measured(score: f64, speed: Option<f64>) -> Outcome {
         metrics: speed.map(|speed| ("speed".to_owned(), speed)).into_iter().collect::<BTreeMap<_, _>>(),
         effects: Vec::new(),
         reason: "test".into(),
+        score_error: None,
     })
 }
 
@@ -23,6 +27,14 @@ pub(crate) fn failed() -> Outcome {
 /// A search with this configuration, written as YAML.
 pub(crate) fn search(yaml: &str, seed: u64) -> Search {
     let config: SearchConfig = serde_yaml::from_str(yaml).unwrap();
+    Search::new(config, Language::Rust, seed).unwrap()
+}
+
+/// A search by OpenEvolve's mixture, with islands that are there from the beginning to the end.
+pub(crate) fn plain_search(yaml: &str, seed: u64) -> Search {
+    let config: SearchConfig = serde_yaml::from_str(yaml).unwrap();
+    let stagnation = Stagnation { patience: 0, ..Stagnation::default() };
+    let config = SearchConfig { selection: Selection::Mixture, stagnation, ..config };
     Search::new(config, Language::Rust, seed).unwrap()
 }
 

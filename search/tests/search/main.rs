@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod features;
 mod histories;
 mod history;

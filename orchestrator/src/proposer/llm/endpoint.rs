@@ -21,6 +21,10 @@ use crate::proposer::ProposerError;
 /// The wait before a retry doubles up to this.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
+/// What each level of widening adds to the temperature, and how warm it may get by that.
+const WARMER: f64 = 0.1;
+const WARMEST: f64 = 1.2;
+
 pub(super) struct Endpoint {
     pub(super) model: Model,
     client: Client<Address>,
@@ -83,8 +87,14 @@ impl Endpoint {
     }
 
     /// At most `1 + retries` requests. A permit is held while a request is under way, not while waiting.
-    pub(super) async fn ask(&self, prompt: &Prompt, permits: &Semaphore, rng: &mut ChaCha8Rng) -> Exchange {
-        let body = self.body(prompt);
+    pub(super) async fn ask(
+        &self,
+        prompt: &Prompt,
+        widening: u32,
+        permits: &Semaphore,
+        rng: &mut ChaCha8Rng,
+    ) -> Exchange {
+        let body = self.body(prompt, widening);
         let mut requests = 0;
         loop {
             let sent = {
@@ -119,8 +129,10 @@ impl Endpoint {
         }
     }
 
-    fn body(&self, prompt: &Prompt) -> Value {
+    fn body(&self, prompt: &Prompt, widening: u32) -> Value {
         let model = &self.model;
+        // Wider changes are drawn more freely; an endpoint's own temperature is left alone, and so is one set higher.
+        let warmer = |set: f64| (set + WARMER * f64::from(widening)).min(WARMEST.max(set));
         let mut body = json!({
             "model": model.name,
             "messages": [
@@ -132,7 +144,7 @@ impl Endpoint {
         let openai = model.api_base.starts_with("https://api.openai.com/");
         let limit = if openai { "max_completion_tokens" } else { "max_tokens" };
         let optional = [
-            ("temperature", model.temperature.map(Value::from)),
+            ("temperature", model.temperature.map(|set| Value::from(warmer(set)))),
             ("top_p", model.top_p.map(Value::from)),
             (limit, model.max_tokens.map(Value::from)),
             ("reasoning_effort", model.reasoning_effort.clone().map(Value::from)),

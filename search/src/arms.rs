@@ -1,0 +1,50 @@
+//! The bandit's two kinds of arms, operators and models, and what was told of each.
+
+use rand::Rng;
+
+use crate::bandit::{Arm, Bandit, Pulls};
+use crate::proposal::Proposal;
+use crate::search::Ask;
+use crate::tune::TUNE;
+
+/// Operators and models are learnt apart from each other: all pairs would be too many to learn from few proposals.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Arms {
+    operators: Vec<Arm>,
+    pub(crate) models: Vec<Arm>,
+    by_operator: Pulls,
+    by_model: Pulls,
+}
+
+impl Arms {
+    pub(crate) fn new(bandit: &Bandit) -> Self {
+        let operators = bandit
+            .operators
+            .iter()
+            .map(|(name, weight)| Arm { name: name.clone(), weight: *weight })
+            .collect();
+        Self { operators, ..Self::default() }
+    }
+
+    /// Names the operator and the model of an ask, where there is a choice.
+    pub(crate) fn choose(&self, bandit: &Bandit, ask: &mut Ask, rng: &mut impl Rng) {
+        ask.operator = self.by_operator.choose(&self.operators, bandit, rng).map(str::to_owned);
+        ask.model = self.by_model.choose(&self.models, bandit, rng).map(str::to_owned);
+    }
+
+    /// Takes in what came of a proposal.
+    pub(crate) fn note(&mut self, bandit: &Bandit, proposal: &Proposal, improvement: Option<f64>) {
+        // The initial program was nobody's choice, and tuning has a share of its own.
+        if proposal.parent.is_none() || proposal.operator == TUNE {
+            return;
+        }
+        if !proposal.operator.is_empty() {
+            // A proposer may name several steps, the one that was asked for first: `literals + crossover`.
+            let operator = proposal.operator.split(" + ").next().unwrap_or_default();
+            self.by_operator.note(bandit.window, operator, improvement, proposal.cost);
+        }
+        if let Some(model) = &proposal.model {
+            self.by_model.note(bandit.window, model, improvement, proposal.cost);
+        }
+    }
+}

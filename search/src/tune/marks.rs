@@ -1,0 +1,243 @@
+//! Marks in the source: where they are, which literal they mean, and how to put other numbers in their place.
+
+use std::ops::Range;
+
+use super::{Knob, MOST};
+
+/// A marked literal. Ranges are bytes of the source.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mark {
+    pub(super) knob: Knob,
+    /// The number itself, without a suffix such as `u32`.
+    literal: Range<usize>,
+    /// The number in the mark, which is kept the same.
+    echo: Range<usize>,
+}
+
+const WORD: &str = "@tune";
+const START: &str = "EVOLVE-BLOCK-START";
+const END: &str = "EVOLVE-BLOCK-END";
+
+/// The program with other values in place of its marked numbers, in the marks too; none if it doesn't have as many.
+pub fn substitute(source: &str, values: &[f64]) -> Option<String> {
+    let marks = find(source);
+    if marks.is_empty() || marks.len() != values.len() {
+        return None;
+    }
+    let text = |(mark, value): (&Mark, &f64)| {
+        if mark.knob.integer { format!("{value:.0}") } else { format!("{value:?}") }
+    };
+    let texts: Vec<String> = marks.iter().zip(values).map(text).collect();
+    Some(replace(source, &marks, |index| texts[index].clone()))
+}
+
+/// Puts a text in the place of each marked number.
+pub(super) fn replace(source: &str, marks: &[Mark], text: impl Fn(usize) -> String) -> String {
+    let mut edits: Vec<(Range<usize>, usize)> = marks
+        .iter()
+        .enumerate()
+        .flat_map(|(index, mark)| [(mark.literal.clone(), index), (mark.echo.clone(), index)])
+        .collect();
+    edits.sort_by_key(|(range, _)| range.start);
+    let mut replaced = String::with_capacity(source.len());
+    let mut at = 0;
+    for (range, index) in edits {
+        replaced.push_str(&source[at..range.start]);
+        replaced.push_str(&text(index));
+        at = range.end;
+    }
+    replaced.push_str(&source[at..]);
+    replaced
+}
+
+/// The marks of a source text in order: those within EVOLVE-BLOCKs if there are any, for nothing else may change. A mark
+/// that can't be read, or whose number isn't there, is a comment like any other.
+pub(super) fn find(source: &str) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = Vec::new();
+    if !source.contains(WORD) {
+        return marks;
+    }
+    let has_blocks = source.contains(START);
+    let mut inside = !has_blocks;
+    let mut waiting: Option<Note> = None;
+    let mut start = 0;
+    for line in source.split_inclusive('\n') {
+        let end = start + line.trim_end().len();
+        if has_blocks && line.contains(START) {
+            inside = true;
+        } else if has_blocks && line.contains(END) {
+            inside = false;
+            waiting = None;
+        }
+        let note = if inside { Note::read(source, start..end) } else { None };
+        let code = start..note.as_ref().map_or(end, |note| note.comment);
+        let is_blank = source[code.clone()].trim().is_empty();
+        // A mark on a line of its own means the next line.
+        let meant = if is_blank { None } else { note.clone().or_else(|| waiting.take()) };
+        if let Some(note) = meant
+            && let Some(mark) = note.find_literal(source, code)
+            && marks.iter().all(|known| known.literal != mark.literal)
+            && marks.len() < MOST
+        {
+            marks.push(mark);
+        }
+        waiting = if is_blank { note } else { None };
+        start += line.len();
+    }
+    marks
+}
+
+/// Whether a knob can be turned.
+pub(super) fn is_sound(knob: &Knob) -> bool {
+    let Knob { value, low, high, log, integer } = *knob;
+    let whole = |number: f64| !integer || (number.fract() == 0.0 && number.abs() < 9e15);
+    low.is_finite()
+        && high.is_finite()
+        && low < high
+        && (low..=high).contains(&value)
+        && (!log || low > 0.0)
+        && [value, low, high].into_iter().all(whole)
+        // A literal has no sign.
+        && low >= 0.0
+}
+
+/// A mark's text, before its literal is found.
+#[derive(Debug, Clone)]
+struct Note {
+    knob: Knob,
+    echo: Range<usize>,
+    /// Where its comment begins.
+    comment: usize,
+}
+
+impl Note {
+    /// Reads `// @tune VALUE [LOW..HIGH] log`; `#` and `--` begin a comment, too.
+    fn read(source: &str, line: Range<usize>) -> Option<Self> {
+        let text = &source[line.clone()];
+        let at = text.find(WORD)?;
+        let before = text[..at].trim_end();
+        let opener = ["//", "#", "--"].into_iter().find(|opener| before.ends_with(opener))?;
+        let comment = line.start + before.len() - opener.len();
+        let rest = &text[at + WORD.len()..];
+        let value_text = rest.split('[').next()?.trim();
+        let value_start = line.start + at + WORD.len() + rest.find(value_text)?;
+        let (range, scale) = rest.split_once('[')?.1.split_once(']')?;
+        let (low, high) = range.split_once("..")?;
+        let log = match scale.split_whitespace().next() {
+            Some("log") => true,
+            None | Some("linear") => false,
+            Some(_) => return None,
+        };
+        let number = |text: &str| text.trim().replace('_', "").parse::<f64>().ok();
+        let knob =
+            Knob { value: number(value_text)?, low: number(low)?, high: number(high)?, log, integer: false };
+        Some(Self { knob, echo: value_start..value_start + value_text.len(), comment })
+    }
+
+    /// The first literal in the code that has the mark's value.
+    fn find_literal(self, source: &str, code: Range<usize>) -> Option<Mark> {
+        let bytes = source.as_bytes();
+        let in_word =
+            |at: usize| bytes[at].is_ascii_alphanumeric() || bytes[at] == b'_' || !bytes[at].is_ascii();
+        let mut at = code.start;
+        while at < code.end {
+            let follows = at > code.start && (in_word(at - 1) || bytes[at - 1] == b'.');
+            if !bytes[at].is_ascii_digit() || follows {
+                at += 1;
+                continue;
+            }
+            let end = literal_end(&source[..code.end], at);
+            let text = source[at..end].replace('_', "");
+            if text.parse() == Ok(self.knob.value) {
+                let suffix = source[end..code.end].trim_start_matches('_');
+                let integer = !text.contains(['.', 'e', 'E']) && !suffix.starts_with('f');
+                let knob = Knob { integer, ..self.knob };
+                return is_sound(&knob).then_some(Mark { knob, literal: at..end, echo: self.echo });
+            }
+            at = end.max(at + 1);
+        }
+        None
+    }
+}
+
+/// Where a decimal literal ends that begins at `start`: digits, underscores between them, a fraction and an exponent.
+fn literal_end(source: &str, start: usize) -> usize {
+    let bytes = source.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let digits = |mut at: usize| {
+        while digit(at) || (bytes.get(at) == Some(&b'_') && digit(at + 1)) {
+            at += 1;
+        }
+        at
+    };
+    let mut end = digits(start);
+    if bytes.get(end) == Some(&b'.') && digit(end + 1) {
+        end = digits(end + 1);
+    }
+    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+        if digit(end + 1 + sign) {
+            end = digits(end + 1 + sign);
+        }
+    }
+    end
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp)]
+mod tests {
+    use super::*;
+
+    fn only(source: &str) -> (Knob, &str) {
+        let marks = find(source);
+        assert_eq!(marks.len(), 1, "{source}");
+        (marks[0].knob, &source[marks[0].literal.clone()])
+    }
+
+    #[test]
+    fn a_mark_means_the_literal_of_its_value_on_its_line_or_the_next() {
+        let (knob, literal) = only("let t2 = f(1, 32u64); // @tune 32 [8..256] log\n");
+        assert_eq!(literal, "32");
+        assert_eq!(knob, Knob { value: 32.0, low: 8.0, high: 256.0, log: true, integer: true });
+        let (knob, literal) = only("    # @tune 0.5 [0..1]\n    rate = 0.5\n");
+        assert_eq!((literal, knob.integer, knob.log), ("0.5", false, false));
+        assert_eq!(only("x = 1_000 // @tune 1000 [1..5_000] linear").1, "1_000");
+        assert_eq!(only("x = 1e-3_f32; // @tune 0.001 [1e-5..1] log").1, "1e-3");
+        assert!(!only("x = 3f32; // @tune 3 [1..9]").0.integer);
+    }
+
+    #[test]
+    fn what_can_not_be_tuned_is_a_comment() {
+        for source in [
+            "let x = 32; // @tune",
+            "let x = 32; // @tune 31 [8..256]",
+            "let x = 32; // @tune 32 [64..256]",
+            "let x = 32; // @tune 32 [256..8]",
+            "let x = 32; // @tune 32 [0..256] log",
+            "let x = 32; // @tune 32 [-8..256]",
+            "let x = 32; // @tune 32 [8..256] cubic",
+            "let x = 32; // @tune 32 [0.5..256]",
+            "let x = 32; @tune 32 [8..256]",
+            "// @tune 32 [8..256]\n\n\n",
+            "let x32 = a.32; // @tune 32 [8..256]",
+            "// @tune 32 [8..256]\n// EVOLVE-BLOCK-START\nlet x = 32;\n// EVOLVE-BLOCK-END\n",
+            "// EVOLVE-BLOCK-START\n// EVOLVE-BLOCK-END\nlet x = 32; // @tune 32 [8..256]\n",
+        ] {
+            assert_eq!(find(source), [], "{source}");
+        }
+    }
+
+    #[test]
+    fn values_take_the_place_of_literals_and_in_the_marks() {
+        let source = "# EVOLVE-BLOCK-START\na = g(32)  # @tune 32 [8..256] log\n# @tune 0.5 [0..1]\nb = 0.5\n# EVOLVE-BLOCK-END\n";
+        let changed = substitute(source, &[64.0, 1.0]).unwrap();
+        assert_eq!(
+            changed,
+            "# EVOLVE-BLOCK-START\na = g(64)  # @tune 64 [8..256] log\n# @tune 1.0 [0..1]\nb = 1.0\n# EVOLVE-BLOCK-END\n"
+        );
+        let again: Vec<f64> = find(&changed).iter().map(|mark| mark.knob.value).collect();
+        assert_eq!(again, [64.0, 1.0]);
+        assert_eq!(substitute(source, &[1.0]), None);
+        assert_eq!(substitute("a = 1", &[]), None);
+    }
+}

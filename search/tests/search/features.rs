@@ -1,0 +1,299 @@
+//! What the strategies, islands, arms and measurements do, in small histories.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use search::{Arm, Fingerprint, Language, Measured, Outcome, Program, ProgramId, Proposal, Search, TUNE};
+
+use crate::history::{child, failed, initial, measured, plain_search, search};
+
+/// Tells the answers to asks `numbers`, each a program of its own with the score that `score` gives its number.
+fn tell_children(
+    search: &mut Search,
+    numbers: std::ops::RangeInclusive<u64>,
+    mut score: impl FnMut(u64) -> f64,
+) {
+    for number in numbers {
+        let ask = search.ask(number).unwrap();
+        let program = child(search, &ask, &format!("f({number})"));
+        search.tell(&program, &measured(score(number), None));
+    }
+}
+
+/// A search in which program n has the score n, 0 to 9, and how often each is a parent in 4000 asks.
+fn parents_with(selection: &str) -> BTreeMap<u64, u64> {
+    let yaml = format!("{{ num_islands: 1, stagnation: {{ patience: 0 }}, selection: {selection} }}");
+    let mut search = search(&yaml, 1);
+    search.tell(&initial("f(0)"), &measured(0.0, None));
+    tell_children(&mut search, 1..=9, |number| number as f64);
+    let mut counts = BTreeMap::new();
+    for number in 1000..5000 {
+        *counts.entry(search.ask(number).unwrap().parent.0).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn controls_know_only_one_parent() {
+    assert_eq!(parents_with("independent"), BTreeMap::from([(0, 4000)]));
+    assert_eq!(parents_with("sequential"), BTreeMap::from([(9, 4000)]));
+}
+
+#[test]
+fn controls_have_one_island_and_never_answer_stagnation() {
+    for control in ["independent", "sequential"] {
+        let mut search = search(&format!("{{ num_islands: 4, selection: {control} }}"), 1);
+        search.tell(&initial("f(0)"), &measured(5.0, None));
+        tell_children(&mut search, 1..=300, |_| 1.0);
+        assert_eq!(search.islands().count(), 1);
+        let ask = search.ask(301).unwrap();
+        assert_eq!((ask.island, ask.widening, ask.parent), (0, 0, ProgramId::INITIAL));
+    }
+}
+
+#[test]
+fn a_power_law_prefers_by_rank() {
+    let counts = parents_with("{ power_law: { exponent: 1 } }");
+    assert!(counts.len() == 10 && counts[&9] > counts[&7] && counts[&7] > counts[&3], "{counts:?}");
+    let ratio = counts[&9] as f64 / counts[&8] as f64;
+    assert!((1.4..2.1).contains(&ratio), "{counts:?}");
+    let uniform = parents_with("{ power_law: { exponent: 0 } }");
+    assert!(uniform.values().all(|count| (300..500).contains(count)), "{uniform:?}");
+    assert!(parents_with("{ power_law: { exponent: 3 } }")[&9] > 2500);
+}
+
+#[test]
+fn a_tournament_is_won_by_the_better() {
+    let counts = parents_with("{ tournament: { size: 2 } }");
+    // The best wins whenever it is drawn: 19 of 100.
+    assert!((0.16..0.22).contains(&(counts[&9] as f64 / 4000.0)), "{counts:?}");
+}
+
+#[test]
+fn weights_by_score_and_novelty_prefer_the_good_that_have_few_children() {
+    let yaml = "{ num_islands: 1, stagnation: { patience: 0 }, selection: { weighted: { sharpness: 10 } }, \
+                feature_dimensions: [score], feature_bins: 10 }";
+    let mut search = search(yaml, 1);
+    search.tell(&initial("f(0)"), &measured(0.0, None));
+    for number in 1..=9 {
+        let program = Program {
+            id: ProgramId(number),
+            parent: Some(ProgramId::INITIAL),
+            island: 0,
+            generation: 1,
+            source: format!("f({number})"),
+        };
+        search.tell(&program, &measured(number as f64, None));
+    }
+    for number in 10..29 {
+        search.tell_without_program(ProgramId(number), ProgramId(9), 0, &Outcome::NoChange);
+    }
+    assert_eq!(search.get(ProgramId(9)).unwrap().children, 19);
+    let mut counts = BTreeMap::<u64, u64>::new();
+    for number in 1000..5000 {
+        *counts.entry(search.ask(number).unwrap().parent.0).or_default() += 1;
+    }
+    assert!(counts[&8] > 5 * counts[&9], "8 is as good and has no children: {counts:?}");
+    assert!(counts[&8] > 10 * counts.get(&1).copied().unwrap_or(0), "1 is below the median: {counts:?}");
+}
+
+#[test]
+fn an_adaptive_island_is_greedy_while_it_improves() {
+    let mut search = search("{ num_islands: 1, selection: { adaptive: { least: 0, most: 1 } } }", 1);
+    search.tell(&initial("f(0)"), &measured(0.0, None));
+    tell_children(&mut search, 1..=20, |number| number as f64);
+    assert!((100..200).all(|number| search.ask(number).unwrap().parent == ProgramId(20)));
+    tell_children(&mut search, 21..=60, |_| 0.5);
+    let parents: BTreeSet<_> = (100..200).map(|number| search.ask(number).unwrap().parent).collect();
+    assert!(parents.len() > 5, "{parents:?}");
+}
+
+#[test]
+fn several_objectives_keep_the_programs_that_none_beats() {
+    let yaml = "{ num_islands: 1, selection: { pareto: { objectives: \
+                [{ metric: score }, { metric: speed, minimize: true }] } } }";
+    let mut search = search(yaml, 1);
+    search.tell(&initial("f(0)"), &measured(1.0, Some(5.0)));
+    for (number, score, speed) in [(1, 2.0, 6.0), (2, 0.5, 9.0), (3, 3.0, 7.0), (4, 1.5, 5.0)] {
+        let ask = search.ask(number).unwrap();
+        let program = child(&search, &ask, &format!("f({number})"));
+        search.tell(&program, &measured(score, Some(speed)));
+    }
+    let island = search.islands().next().unwrap();
+    let front: BTreeSet<u64> = island.front().map(|entry| entry.id.0).collect();
+    assert_eq!(front, BTreeSet::from([1, 3, 4]), "4 beats 0, and 2 is beaten by all");
+    for number in 100..200 {
+        let ask = search.ask(number).unwrap();
+        assert!(front.contains(&ask.parent.0));
+    }
+}
+
+#[test]
+fn a_stagnant_island_asks_for_wider_changes_and_then_a_new_one_begins() {
+    let yaml =
+        "{ num_islands: 1, stagnation: { patience: 5, max_widening: 2, answer: spawn, max_islands: 2 } }";
+    let mut search = search(yaml, 1);
+    search.tell(&initial("f(0)"), &measured(1.0, None));
+    for (numbers, widening) in [(1..=4, 0), (5..=9, 1), (10..=14, 2)] {
+        tell_children(&mut search, numbers, |_| 0.5);
+        assert_eq!(search.ask(100).unwrap().widening, widening);
+    }
+    assert_eq!(search.islands().count(), 1);
+    tell_children(&mut search, 15..=15, |_| 0.5);
+    assert_eq!(search.islands().count(), 2);
+    let ask = (100..200).map(|number| search.ask(number).unwrap()).find(|ask| ask.island == 1).unwrap();
+    assert!(ask.widening == 2 && ask.inspirations.is_empty() && search.get(ask.parent).is_some());
+    // Nothing improves here either: islands come and go, and the one with the best program stays.
+    tell_children(&mut search, 16..=200, |_| 0.5);
+    assert!(search.islands().count() > 3);
+    assert_eq!(search.islands().filter(search::IslandView::is_active).count(), 2);
+    assert!(search.islands().next().unwrap().is_active());
+    // An improvement ends the stagnation of its island.
+    let ask = (300..400).map(|number| search.ask(number).unwrap()).find(|ask| ask.island == 0).unwrap();
+    let program = child(&search, &ask, "best");
+    search.tell(&program, &measured(9.0, None));
+    assert_eq!(search.islands().next().unwrap().since_improvement(), 0);
+}
+
+#[test]
+fn a_restart_gives_the_island_up_but_loses_no_program() {
+    let yaml = "{ num_islands: 1, stagnation: { patience: 5, max_widening: 0, answer: restart } }";
+    let mut search = search(yaml, 1);
+    search.tell(&initial("f(0)"), &measured(1.0, None));
+    tell_children(&mut search, 1..=5, |_| 0.5);
+    let active: Vec<bool> = search.islands().map(|island| island.is_active()).collect();
+    assert_eq!(active, [false, true]);
+    assert!((6..50).all(|number| search.ask(number).unwrap().island == 1));
+    assert_eq!(search.best().unwrap().id, ProgramId::INITIAL);
+    assert_eq!(search.entries().count(), 6);
+}
+
+#[test]
+fn early_stopping_has_one_meaning() {
+    let mut search = search("{ early_stopping: { patience: 10, min_improvement: 0.5 } }", 1);
+    search.tell(&initial("f(0)"), &measured(1.0, None));
+    tell_children(&mut search, 1..=9, |_| 1.4);
+    assert!(!search.should_stop());
+    tell_children(&mut search, 10..=10, |_| 1.4);
+    assert!(search.should_stop(), "1.4 is no improvement of 0.5");
+    tell_children(&mut search, 11..=11, |_| 1.6);
+    assert!(!search.should_stop() && search.since_improvement() == 0);
+}
+
+fn noisy(score: f64, error: f64) -> Outcome {
+    let Outcome::Measured(measured) = measured(score, None) else { unreachable!() };
+    Outcome::Measured(Measured { score_error: Some(error), ..measured })
+}
+
+#[test]
+fn an_uncertain_score_ranks_lower_and_a_second_measurement_corrects_it() {
+    let mut search = plain_search("num_islands: 1", 1);
+    search.tell(&initial("f(0)"), &noisy(1.0, 0.01));
+    let ask = search.ask(1).unwrap();
+    search.tell(&child(&search, &ask, "lucky"), &noisy(1.3, 0.3));
+    let ask = search.ask(2).unwrap();
+    search.tell(&child(&search, &ask, "sure"), &noisy(1.2, 0.01));
+    assert_eq!(
+        search.best().unwrap().id,
+        ProgramId(2),
+        "1.3 give or take a third is worth less than a sure 1.2"
+    );
+    assert!(search.tell_again(ProgramId(2), &noisy(0.8, 0.01)));
+    let entry = search.get(ProgramId(2)).unwrap();
+    assert!((entry.score.get() - (1.2_f64 * 0.8).sqrt()).abs() < 1e-12 && entry.measurements == 2);
+    assert!(entry.error.unwrap() < 0.01, "two measurements are surer than one");
+    assert_eq!(search.best().unwrap().id, ProgramId::INITIAL);
+    let population: Vec<u64> =
+        search.islands().next().unwrap().population().map(|entry| entry.id.0).collect();
+    assert_eq!(population, [0, 2, 1]);
+    assert!(
+        !search.tell_again(ProgramId(2), &failed()) && !search.tell_again(ProgramId(9), &noisy(1.0, 0.1))
+    );
+}
+
+#[test]
+fn without_errors_measurements_count_alike() {
+    let mut search = plain_search("{ num_islands: 1, feature_dimensions: [score] }", 1);
+    search.tell(&initial("f(0)"), &measured(-1.0, None));
+    for score in [0.0, 4.0] {
+        search.tell_again(ProgramId::INITIAL, &measured(score, None));
+    }
+    assert!((search.best().unwrap().score.get() - 1.0).abs() < 1e-12);
+}
+
+fn proposal(id: u64, source: &str, operator: &str, model: Option<&str>) -> Proposal {
+    Proposal {
+        id: ProgramId(id),
+        parent: (id > 0).then_some(ProgramId::INITIAL),
+        island: 0,
+        generation: u32::from(id > 0),
+        code: Some(Fingerprint::of(source, Language::Rust)),
+        operator: operator.into(),
+        model: model.map(str::to_owned),
+        cost: Some(1.0),
+    }
+}
+
+#[test]
+fn the_bandit_names_operator_and_model_and_learns_from_what_is_told() {
+    let yaml = "{ num_islands: 1, stagnation: { patience: 0 }, \
+                bandit: { policy: ucb, operators: { edit: 1, full_rewrite: 1 } } }";
+    let models = ["big", "small"].map(|name| Arm { name: name.into(), weight: 1.0 });
+    let mut search = search(yaml, 1).with_models(models.to_vec());
+    search.tell_proposal(proposal(0, "f(0)", "initial", None), &measured(0.0, None));
+    for number in 1..=100 {
+        let ask = search.ask(number).unwrap();
+        let (operator, model) = (ask.operator.unwrap(), ask.model.unwrap());
+        let score = if operator == "edit" && model == "small" { 1.0 } else { -1.0 };
+        let told = proposal(number, &format!("f({number})"), &operator, Some(&model));
+        search.tell_proposal(told, &measured(score, None));
+    }
+    let asks: Vec<_> = (200..300).map(|number| search.ask(number).unwrap()).collect();
+    let share = |good: &dyn Fn(&search::Ask) -> bool| asks.iter().filter(|ask| good(ask)).count();
+    assert!(share(&|ask| ask.operator.as_deref() == Some("edit")) > 80);
+    assert!(share(&|ask| ask.model.as_deref() == Some("small")) > 80);
+}
+
+#[test]
+fn with_fixed_weights_the_model_is_the_proposers_choice() {
+    let models = vec![Arm { name: "m".into(), weight: 1.0 }];
+    let mut search = search("{ bandit: { operators: { edit: 3, full_rewrite: 1 } } }", 1).with_models(models);
+    search.tell(&initial("f(0)"), &measured(0.0, None));
+    let asks: Vec<_> = (1..1000).map(|number| search.ask(number).unwrap()).collect();
+    assert!(asks.iter().all(|ask| ask.model.is_none()));
+    let edits = asks.iter().filter(|ask| ask.operator.as_deref() == Some("edit")).count();
+    assert!((700..800).contains(&edits), "{edits}");
+}
+
+#[test]
+fn marked_numbers_are_tuned_in_their_share_and_reach_a_better_value() {
+    let source = |block: f64| format!("let block = {block:.0}; // @tune {block:.0} [8..256] log\n");
+    let score = |block: f64| -(block / 100.0).ln().abs();
+    let mut search = search("{ num_islands: 1, tune: { share: 0.5 } }", 1);
+    search.tell(&initial(&source(8.0)), &measured(score(8.0), None));
+    let mut tuned = 0;
+    for number in 1..=60 {
+        let ask = search.ask(number).unwrap();
+        let Some(values) = &ask.tune else {
+            let parent = ask.parent;
+            search.tell_without_program(ProgramId(number), parent, ask.island, &Outcome::NoChange);
+            continue;
+        };
+        assert_eq!(ask.operator.as_deref(), Some(TUNE));
+        assert!(values.len() == 1 && (8.0..=256.0).contains(&values[0]) && values[0].fract() == 0.0);
+        let parent = search.get(ask.parent).unwrap();
+        assert!(parent.id == ProgramId::INITIAL || parent.score.get() > score(8.0));
+        let changed = search::tune::substitute(&source(8.0), values).unwrap();
+        assert_eq!(changed, source(values[0]));
+        search.tell(&child(&search, &ask, &changed), &measured(score(values[0]), None));
+        tuned += 1;
+    }
+    assert!((20..40).contains(&tuned), "{tuned}");
+    assert!(search.best().unwrap().score.get() > -0.1, "{}", search.best().unwrap().score);
+}
+
+#[test]
+fn without_marks_nothing_is_tuned() {
+    let mut search = search("tune: { share: 1 }", 1);
+    search.tell(&initial("f(0) // @tune"), &measured(0.0, None));
+    assert!((1..50).all(|number| search.ask(number).unwrap().tune.is_none()));
+}
