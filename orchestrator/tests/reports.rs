@@ -232,13 +232,13 @@ fn drawings_of_nothing_are_drawings() {
 #[test]
 fn names_in_drawings_are_escaped() {
     let strip = Strip {
-        metric: "<script>alert('1')</script>&\u{1b}".to_owned(),
+        metric: "<script>alert('1')</script>&\u{1b}\u{202e}".to_owned(),
         changes: vec![(0.1, false)],
         effect: Some(0.1),
         interval: None,
     };
     let svg = plot::pairs("a < b \"c\"", &[strip]);
-    assert!(!svg.contains("<script") && !svg.contains('\u{1b}'), "{svg}");
+    assert!(!svg.contains("<script") && !svg.contains(['\u{1b}', '\u{202e}']), "{svg}");
     assert!(svg.contains("<title>a &lt; b &quot;c&quot;</title>"), "{svg}");
 }
 

@@ -266,6 +266,8 @@ pub(super) fn escaped(text: &str) -> String {
             '"' => result.push_str("&quot;"),
             '\'' => result.push_str("&#39;"),
             '\n' | '\t' => result.push(character),
+            // Direction overrides make text read differently from what it is.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => result.push('\u{fffd}'),
             // XML has no way to write these.
             _ if character.is_control() => result.push('\u{fffd}'),
             _ => result.push(character),
