@@ -51,7 +51,7 @@ async fn a_better_kernel_is_claimed_after_pairs_in_random_order_and_becomes_the_
     assert!((1.2..2.2).contains(&measured.score.get()), "{}", measured.score);
     assert_eq!(stages(&report, "calibration").len(), 6);
     let pairs = stages(&report, "confirm");
-    assert!(pairs.len() >= 12 && pairs.len() % 2 == 0, "{} trials in pairs", pairs.len());
+    assert!(pairs.len() >= 12 && pairs.len().is_multiple_of(2), "{} trials in pairs", pairs.len());
     for pair in pairs.chunks(2) {
         let [first, second] = pair else { panic!("half a pair") };
         assert_eq!((first.pair, first.seed), (second.pair, second.seed), "a pair shares its seed");
