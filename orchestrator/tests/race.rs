@@ -157,3 +157,33 @@ fn a_champion_is_compared_with_the_initial_program_and_with_mlx_lm_on_fresh_seed
     let again = project.sql("select count(*) as n from evaluation where purpose = 'comparison'");
     assert_eq!(number(&again[0], "n"), 2);
 }
+
+#[test]
+fn what_the_end_of_a_run_left_out_is_measured_for_the_report_when_asked_for() {
+    let project = project(&[kernel("one", PACKED)]);
+    let settings = std::fs::read_to_string(project.path("config.yaml")).unwrap();
+    project.write("config.yaml", &format!("{settings}final_report: false\n"));
+    project.succeed(&["run", "--config", "config.yaml"]);
+    let compared = || project.sql("select count(*) as n from evaluation where purpose = 'comparison'");
+    assert_eq!(number(&compared()[0], "n"), 0);
+    assert!(project.succeed(&["report"]).contains("not measured yet"));
+    let report = project.succeed(&["report", "--measure", "--out", "report.html"]);
+    assert_eq!(number(&compared()[0], "n"), 2, "{report}");
+    assert!(report.contains("12 pairs") && !report.contains("not measured yet"), "{report}");
+    let page = std::fs::read_to_string(project.path("report.html")).unwrap();
+    assert!(page.matches("<svg").count() >= 3, "two comparisons' pairs, and the reference over the run");
+    // Once is enough.
+    project.succeed(&["report", "--measure"]);
+    assert_eq!(number(&compared()[0], "n"), 2);
+}
+
+#[test]
+fn a_calibration_says_what_this_machine_can_tell_apart() {
+    let project = project(&[]);
+    let words = project.succeed(&["calibrate", "--trials", "6"]);
+    for expected in ["6 trials", "noise", "drift", "detectable effect", "advice: "] {
+        assert!(words.contains(expected), "{expected} is missing in:\n{words}");
+    }
+    let words = Project::new("").fail(2, &["calibrate"]);
+    assert!(words.contains("is a command problem"), "{words}");
+}

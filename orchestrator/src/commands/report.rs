@@ -98,7 +98,8 @@ async fn collect(db: &ProgramDb, run: RunId) -> Result<RunReport, Failure> {
         None => (None, Vec::new()),
         Some(best) => {
             let champion = champion(db, run, best).await?;
-            let comparable = !champion.is_command && champion.number > 0;
+            // Who isn't claimed to be better is no champion, and nothing is gained by more trials of it.
+            let comparable = !champion.is_command && champion.is_improved;
             let comparisons = if comparable { against(db, run, &champion).await? } else { Vec::new() };
             (Some(champion), comparisons)
         }
