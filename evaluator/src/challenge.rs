@@ -127,7 +127,7 @@ enum Extreme {
     Plain,
     /// Nothing.
     Ordinary,
-    /// Half precision, where some announced layer has it: one for each way of storing weights.
+    /// Half precision, where some announced layer has it: one for each way of storing weights, and at least two.
     Half,
 }
 
@@ -175,9 +175,9 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
     ranks.shuffle(rng);
 
     let mut kinds: Vec<Extreme> = Extreme::ALL.to_vec();
-    kinds.extend(std::iter::repeat_n(Extreme::Half, quantized.len().saturating_sub(1)));
+    kinds.extend(std::iter::repeat_n(Extreme::Half, quantized.len().max(2) - 1));
     kinds.shuffle(rng);
-    let (mut halves, mut others, mut bias) = (0, 0, rng.random_bool(0.5));
+    let (mut halves, mut others, first_has_bias) = (0_usize, 0_usize, rng.random_bool(0.5));
     let mut cases = Vec::with_capacity(count);
     let mut at = 0;
     for extreme in kinds.iter().cycle().take(count) {
@@ -191,7 +191,8 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
         };
         let dtypes = if is_half || single.is_empty() { &half } else { &single };
         let Some(&dtype) = dtypes.choose(rng) else { break };
-        bias = !bias;
+        // Every second of each kind has one.
+        let bias = first_has_bias == (*turn % 2 == 1);
         let rank = ranks.get(at % ranks.len().max(1)).copied().unwrap_or_else(|| rng.random_range(RANKS));
         // Two bring a rank of their own, and one reaches no quantized kernel.
         at += usize::from(![Extreme::LargeRank, Extreme::HugeRank, Extreme::Plain].contains(extreme));
@@ -339,6 +340,14 @@ mod tests {
             assert!(any(&|case| case.input == case.output), "{secret:?}");
             assert!(any(&|case| case.scale < 0.1) && any(&|case| case.scale > 64.0), "{secret:?}");
             assert!(secret.iter().any(|case| case.quantization.is_none()), "{secret:?}");
+            for is_half in [true, false] {
+                for bias in [true, false] {
+                    let is_it =
+                        |case: &&&CheckCase| case.bias == bias && (case.dtype != Dtype::Float32) == is_half;
+                    let quantized = secret.iter().filter(|case| case.quantization.is_some());
+                    assert!(quantized.filter(is_it).count() > 1, "bias {bias}: {secret:?}");
+                }
+            }
             for rank in RANKS {
                 assert!(drawn.iter().any(|challenge| challenge.case.rank == rank), "rank {rank}: {drawn:?}");
             }
