@@ -462,3 +462,13 @@ fn the_final_comparison_is_twelve_fresh_pairs_with_an_exact_interval() {
     assert!((judgement.effects[1].change - 0.1).abs() < 1e-9 && judgement.effects[1].significant);
     assert!(judgement.verdict == Verdict::Improved && judgement.loss.holds && judgement.loss.n == 12);
 }
+
+#[test]
+fn a_little_slower_in_a_screening_alone_is_not_called_worse() {
+    let mut bench = Bench::new();
+    let judgement = judged(bench.evaluate("a little slower", honest(0.93, 1.0)).1);
+    assert_eq!((judgement.verdict, judgement.claim), (Verdict::Inconclusive, None), "{}", judgement.reason);
+    // Memory has no drift: there a little is enough.
+    let judgement = judged(bench.evaluate("a little larger", honest(0.93, 1.03)).1);
+    assert_eq!(judgement.verdict, Verdict::Regressed, "{}", judgement.reason);
+}

@@ -11,6 +11,9 @@ use crate::verdict;
 
 /// Standard errors by which a metric must be worse than its minimal effect to be called so.
 const SURE: f64 = 3.0;
+/// What a machine's drift may do between a screening's trial and the reference's trials that it is compared with. Pairs need no such
+/// allowance.
+const DRIFT: f64 = 0.1;
 /// A noise-free metric's variance is taken to be this, which is 0.01 %.
 const LEAST_VARIANCE: f64 = 1e-8;
 
@@ -67,6 +70,13 @@ impl Measure {
             typical: Some((reference, candidate)),
             method: "hodges-lehmann",
         }
+    }
+
+    /// Whether the metric is worse by more than `minimal`, beyond noise and, if it is noisy at all, drift.
+    fn is_worse(&self, minimal: f64, noise_floor: f64) -> bool {
+        let is_paired = self.typical.is_some();
+        let least = if is_paired || self.sigma <= noise_floor { minimal } else { minimal.max(DRIFT) };
+        self.mean + SURE * self.variance.sqrt() < -least
     }
 
     fn to_effect(&self, metric: Metric, references: &References, claim: Option<&Claim>) -> Effect {
@@ -160,9 +170,11 @@ pub(super) fn unclaimed(
     records: Vec<DecisionRecord>,
 ) -> Decision {
     let effects = effects(state, rules, measures, None);
-    let worse = rules.objectives.iter().zip(measures).any(|(objective, measure)| {
-        measure.mean + SURE * measure.variance.sqrt() < -objective.minimal_effect
-    });
+    let worse = rules
+        .objectives
+        .iter()
+        .zip(measures)
+        .any(|(objective, measure)| measure.is_worse(objective.minimal_effect, rules.settings.noise_floor));
     let verdict = if worse { Verdict::Regressed } else { Verdict::Inconclusive };
     let reason = format!("{}: {grounds} ({})", verdict.as_str(), describe(&effects));
     let log_score = log_score(state, rules, measures);
