@@ -170,11 +170,10 @@ pub(super) fn unclaimed(
     records: Vec<DecisionRecord>,
 ) -> Decision {
     let effects = effects(state, rules, measures, None);
-    let worse = rules
-        .objectives
-        .iter()
-        .zip(measures)
-        .any(|(objective, measure)| measure.is_worse(objective.minimal_effect, rules.settings.noise_floor));
+    let worse =
+        rules.objectives.iter().zip(measures).any(|(objective, measure)| {
+            measure.is_worse(objective.minimal_effect, rules.settings.noise_floor)
+        });
     let verdict = if worse { Verdict::Regressed } else { Verdict::Inconclusive };
     let reason = format!("{}: {grounds} ({})", verdict.as_str(), describe(&effects));
     let log_score = log_score(state, rules, measures);
