@@ -22,7 +22,7 @@ use self::ending::Ending;
 pub use self::measurement::{history, stored_decision, stored_trial};
 use self::seen::SeenCodes;
 pub use self::store::Store;
-use crate::config::{Config, ProposerChoice};
+use crate::config::{Config, WeightedProposer};
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};
 use crate::pipeline::{Pipeline, Step};
@@ -102,7 +102,8 @@ impl Run {
             self.config.random_seed,
         )
         .map_err(|error| Failure::usage(format!("{}: search: {error}", self.config.path.display())))?
-        .with_models(models(&self.config));
+        .with_models(models(&self.config))
+        .with_proposers(proposers(&self.config));
         let deadline = self.config.max_wall_seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
         let mut pipeline = Pipeline::new(self.config.lookahead, self.config.max_iterations);
         let language = self.config.problem.problem.language();
@@ -219,6 +220,7 @@ impl Loop {
             failures: self.run.store.failures(&failed).await?,
             seen: self.seen.as_of(self.outcomes, self.language()),
             guidance: Guidance {
+                proposer: ask.proposer.clone(),
                 operator: ask.operator.clone(),
                 model: ask.model.clone(),
                 widening: ask.widening,
@@ -348,6 +350,7 @@ impl Loop {
             island: origin.island,
             generation: if code.is_some() { generation } else { 0 },
             code,
+            proposer: proposal.proposer.to_owned(),
             operator: proposal.operator,
             model: proposal.model,
             cost: proposal.cost,
@@ -414,11 +417,18 @@ impl Loop {
 
 /// The models that a bandit may choose among.
 fn models(config: &Config) -> Vec<Arm> {
-    let models = match (&config.proposer, &config.llm) {
-        (ProposerChoice::Llm, Some(llm)) => llm.checked_models().unwrap_or_default(),
-        _ => Vec::new(),
-    };
+    let llm = config.llm.as_ref().filter(|_| config.asks_model());
+    let models = llm.and_then(|llm| llm.checked_models().ok()).unwrap_or_default();
     models.into_iter().map(|model| Arm { name: model.name, weight: model.weight }).collect()
+}
+
+/// The proposers that search chooses among.
+fn proposers(config: &Config) -> Vec<Arm> {
+    let arm = |proposer: &WeightedProposer| Arm {
+        name: proposer.choice.name().to_owned(),
+        weight: proposer.weight,
+    };
+    config.proposers.iter().map(arm).collect()
 }
 
 fn internal(what: &str) -> Failure {

@@ -1,4 +1,4 @@
-//! The bandit's two kinds of arms, operators and models, and what was told of each.
+//! The bandit's three kinds of arms, proposers, operators and models, and what was told of each.
 
 use rand::Rng;
 
@@ -7,13 +7,15 @@ use crate::proposal::Proposal;
 use crate::search::Ask;
 use crate::tune::TUNE;
 
-/// Operators and models are learnt apart from each other: all pairs would be too many to learn from few proposals.
+/// Each kind is learnt apart from the others: all combinations would be too many to learn from few proposals.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Arms {
     operators: Vec<Arm>,
     pub(crate) models: Vec<Arm>,
+    pub(crate) proposers: Vec<Arm>,
     by_operator: Pulls,
     by_model: Pulls,
+    by_proposer: Pulls,
 }
 
 impl Arms {
@@ -26,10 +28,11 @@ impl Arms {
         Self { operators, ..Self::default() }
     }
 
-    /// Names the operator and the model of an ask, where there is a choice.
+    /// Names the proposer, the operator and the model of an ask, where there is a choice.
     pub(crate) fn choose(&self, bandit: &Bandit, ask: &mut Ask, rng: &mut impl Rng) {
         ask.operator = self.by_operator.choose(&self.operators, bandit, rng).map(str::to_owned);
         ask.model = self.by_model.choose(&self.models, bandit, rng).map(str::to_owned);
+        ask.proposer = self.by_proposer.choose(&self.proposers, bandit, rng).map(str::to_owned);
     }
 
     /// Takes in what came of a proposal.
@@ -45,6 +48,11 @@ impl Arms {
         }
         if let Some(model) = &proposal.model {
             self.by_model.note(bandit.window, model, improvement, proposal.cost);
+        }
+        if !proposal.proposer.is_empty() {
+            // Who asks no model costs nothing; what a model without a price costs isn't known.
+            let cost = proposal.cost.or(proposal.model.is_none().then_some(0.0));
+            self.by_proposer.note(bandit.window, &proposal.proposer, improvement, cost);
         }
     }
 }

@@ -37,9 +37,11 @@ pub struct Ask {
     pub inspirations: Vec<ProgramId>,
     /// How much more than usual to change, 0 for as usual.
     pub widening: u32,
-    /// The operator to use; none: the proposer's choice.
+    /// Who is to propose; none: there is no choice.
+    pub proposer: Option<String>,
+    /// The operator to use, if the proposer has it; none: the proposer's choice.
     pub operator: Option<String>,
-    /// The model to ask; none: the proposer's choice.
+    /// The model to ask, if the proposer asks one; none: the proposer's choice.
     pub model: Option<String>,
     /// Values for the parent's marked numbers: nothing else is to be changed. Then the operator is [`TUNE`].
     pub tune: Option<Vec<f64>>,
@@ -122,6 +124,14 @@ impl Search {
         self
     }
 
+    /// Chooses among these proposers, with fixed weights too. Of one there is no choice. The list may change as that of the
+    /// models may.
+    #[must_use]
+    pub fn with_proposers(mut self, proposers: Vec<Arm>) -> Self {
+        self.arms.proposers = if proposers.len() > 1 { proposers } else { Vec::new() };
+        self
+    }
+
     /// What to propose as number `number`: a pure function of this search's state and the number. None as long as
     /// the initial program's outcome wasn't told, because there is nothing to start from.
     pub fn ask(&self, number: u64) -> Option<Ask> {
@@ -138,6 +148,7 @@ impl Search {
             parent: initial,
             inspirations: Vec::new(),
             widening: self.islands.stagnation().widening(since),
+            proposer: None,
             operator: None,
             model: None,
             tune: None,
@@ -223,6 +234,7 @@ impl Search {
             island,
             generation: 0,
             code: None,
+            proposer: String::new(),
             operator: String::new(),
             model: None,
             cost: None,

@@ -227,6 +227,7 @@ fn proposal(id: u64, source: &str, operator: &str, model: Option<&str>) -> Propo
         island: 0,
         generation: u32::from(id > 0),
         code: Some(Fingerprint::of(source, Language::Rust)),
+        proposer: String::new(),
         operator: operator.into(),
         model: model.map(str::to_owned),
         cost: Some(1.0),
@@ -251,6 +252,56 @@ fn the_bandit_names_operator_and_model_and_learns_from_what_is_told() {
     let share = |good: &dyn Fn(&search::Ask) -> bool| asks.iter().filter(|ask| good(ask)).count();
     assert!(share(&|ask| ask.operator.as_deref() == Some("edit")) > 80);
     assert!(share(&|ask| ask.model.as_deref() == Some("small")) > 80);
+}
+
+fn arm(name: &str, weight: f64) -> Arm {
+    Arm { name: name.into(), weight }
+}
+
+/// Tells 100 answers of the asked-for proposer, of which only the rules' ones are better than their parent.
+fn rules_help(search: &mut Search, proposers: &[&str]) {
+    search.tell_proposal(proposal(0, "f(0)", "initial", None), &measured(0.0, None));
+    for number in 1..=100 {
+        let proposer = search.ask(number).unwrap().proposer.unwrap();
+        assert!(proposers.contains(&proposer.as_str()));
+        let score = if proposer == "rewrite" { 1.0 } else { -1.0 };
+        let told = Proposal { proposer, ..proposal(number, &format!("f({number})"), "any", None) };
+        search.tell_proposal(told, &measured(score, None));
+    }
+}
+
+#[test]
+fn the_bandit_chooses_the_proposer_by_what_it_improved_and_a_list_may_change() {
+    for policy in ["ucb", "thompson"] {
+        let yaml = format!("{{ stagnation: {{ patience: 0 }}, bandit: {{ policy: {policy} }} }}");
+        let mut search = search(&yaml, 1).with_proposers(vec![arm("llm", 1.0), arm("rewrite", 1.0)]);
+        rules_help(&mut search, &["llm", "rewrite"]);
+        let chosen = |search: &Search, name: &str| {
+            let asks = (200..1200).map(|number| search.ask(number).unwrap());
+            asks.filter(|ask| ask.proposer.as_deref() == Some(name)).count()
+        };
+        assert!(chosen(&search, "rewrite") > 800, "{policy}");
+        // What was told stays told.
+        let changed = search.clone().with_proposers(vec![arm("replay", 1.0), arm("rewrite", 1.0)]);
+        assert!(chosen(&changed, "replay") > 0 && chosen(&changed, "llm") == 0, "{policy}");
+        assert_eq!(
+            chosen(&changed.with_proposers(vec![arm("llm", 1.0)]), "llm"),
+            0,
+            "of one there is no choice"
+        );
+    }
+}
+
+#[test]
+fn fixed_weights_choose_the_proposer_too_and_one_alone_changes_no_ask() {
+    let mut search = search("num_islands: 1", 1).with_proposers(vec![arm("llm", 1.0), arm("rewrite", 3.0)]);
+    rules_help(&mut search, &["llm", "rewrite"]);
+    let alone = search.clone().with_proposers(vec![arm("llm", 1.0)]);
+    let none = search.clone().with_proposers(Vec::new());
+    let asks: Vec<_> = (200..1200).map(|number| search.ask(number).unwrap()).collect();
+    let rules = asks.iter().filter(|ask| ask.proposer.as_deref() == Some("rewrite")).count();
+    assert!((700..800).contains(&rules), "{rules}");
+    assert!((200..300).all(|number| alone.ask(number) == none.ask(number)));
 }
 
 #[test]
