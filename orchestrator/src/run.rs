@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job, Purpose};
-use search::{Arm, Ask, Fingerprint, Language, Outcome, ProgramId, Search, Stage, TUNE};
+use search::{Arm, Ask, Fingerprint, Language, Outcome, PROBE, ProgramId, Search, Stage, TUNE};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -188,11 +188,12 @@ impl Loop {
         let origin = Origin { parent: ask.parent, island: ask.island };
         let request = self.request(&ask).await?;
         let proposer = self.run.proposer.clone();
-        let Ask { inspirations, tune, .. } = ask;
+        let Ask { inspirations, tune, probe, .. } = ask;
         self.proposing += 1;
         self.tasks.spawn(async move {
             let proposal = match tune {
                 Some(values) => Ok(tune::propose(&request.parent, &values)),
+                None if probe => Ok(tune::probe(&request)),
                 None => proposer.propose(request).await,
             };
             Done::Proposed(number, origin, inspirations, Box::new(proposal))
@@ -232,7 +233,8 @@ impl Loop {
     /// Decides, in order of numbers, whether a proposal is evaluated; if so, starts that.
     async fn admit(&mut self, number: u64, proposed: Proposed) -> Result<(), Failure> {
         let Proposed { told, source, outcome, replayed } = proposed;
-        let may_be_near = outcome.is_some() || told.operator == TUNE || told.parent.is_none();
+        let is_tuning = told.operator == TUNE || told.operator == PROBE;
+        let may_be_near = outcome.is_some() || is_tuning || told.parent.is_none();
         let refusal = told.code.as_ref().and_then(|code| self.seen.register(code, number, may_be_near));
         let outcome = match (outcome, refusal) {
             (None, Some(refusal)) if told.parent.is_some() => {

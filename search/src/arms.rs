@@ -5,7 +5,7 @@ use rand::Rng;
 use crate::bandit::{Arm, Bandit, Pulls};
 use crate::proposal::Proposal;
 use crate::search::Ask;
-use crate::tune::TUNE;
+use crate::tune::{PROBE, TUNE};
 
 /// Each kind is learnt apart from the others: all combinations would be too many to learn from few proposals.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ impl Arms {
     /// Takes in what came of a proposal.
     pub(crate) fn note(&mut self, bandit: &Bandit, proposal: &Proposal, improvement: Option<f64>) {
         // The initial program was nobody's choice, and tuning has a share of its own.
-        if proposal.parent.is_none() || proposal.operator == TUNE {
+        if proposal.parent.is_none() || proposal.operator == TUNE || proposal.operator == PROBE {
             return;
         }
         if !proposal.operator.is_empty() {

@@ -15,13 +15,14 @@ use crate::feature::{Axes, Cell, diversity};
 use crate::fingerprint::Fingerprint;
 use crate::island::Place;
 use crate::islands::Islands;
-use crate::outcome::{Measured, Outcome};
+use crate::outcome::{Measured, Outcome, Score};
+use crate::probes::{self, Probes};
 use crate::program::{Language, Program, ProgramId};
 use crate::proposal::Proposal;
 use crate::select::{self, Pool};
 use crate::selection::Objective;
 use crate::sketch::Sketch;
-use crate::tune::{TUNE, Tunings};
+use crate::tune::{PROBE, TUNE, Tunings};
 use crate::view::IslandView;
 
 /// What to propose next.
@@ -45,6 +46,8 @@ pub struct Ask {
     pub model: Option<String>,
     /// Values for the parent's marked numbers: nothing else is to be changed. Then the operator is [`TUNE`].
     pub tune: Option<Vec<f64>>,
+    /// Change one number of the parent that has no mark, mark it, and leave the rest. Then the operator is [`PROBE`].
+    pub probe: bool,
     /// For everything random that the proposer does.
     pub seed: u64,
 }
@@ -88,6 +91,7 @@ pub struct Search {
     attempts: Attempts,
     arms: Arms,
     tunings: Tunings,
+    probes: Probes,
     drought: Drought,
 }
 
@@ -112,6 +116,7 @@ impl Search {
             best: None,
             attempts: Attempts::default(),
             tunings: Tunings::default(),
+            probes: Probes::default(),
             drought: Drought::default(),
         })
     }
@@ -152,12 +157,14 @@ impl Search {
             operator: None,
             model: None,
             tune: None,
+            probe: false,
             seed,
         };
         if let Some((slot, values)) = self.tune(island, &mut rng) {
             ask.parent = self.entries.get(slot).id;
-            ask.operator = Some(TUNE.to_owned());
-            ask.tune = Some(values);
+            ask.operator = Some(if values.is_some() { TUNE } else { PROBE }.to_owned());
+            ask.probe = values.is_none();
+            ask.tune = values;
             return Some(ask);
         }
         self.arms.choose(&self.config.bandit, &mut ask, &mut rng);
@@ -199,16 +206,26 @@ impl Search {
             .collect()
     }
 
-    /// In its share of the proposals: the best program of the island with marked numbers, and values for these.
-    fn tune(&self, island: usize, rng: &mut ChaCha8Rng) -> Option<(Slot, Vec<f64>)> {
-        if self.tunings.is_empty() || rng.random::<f64>() >= self.config.tune.share {
+    /// In its share of the proposals: the best program of the island with marked numbers (its own, or its probes'), and values
+    /// for these. Or the best program without values: it is to be probed. That takes every other one of these proposals
+    /// as long as there is something to tune, else all.
+    fn tune(&self, island: usize, rng: &mut ChaCha8Rng) -> Option<(Slot, Option<Vec<f64>>)> {
+        let find = self.config.tune.find;
+        if (self.tunings.is_empty() && !find) || rng.random::<f64>() >= self.config.tune.share {
             return None;
         }
         let elites = self.islands.get(island).elites();
-        elites.iter().find_map(|slot| {
-            let tunable = self.entries.get(*slot).tunable.as_deref()?;
-            Some((*slot, self.tunings.suggest(tunable, self.config.tune.warm_up, rng)?))
-        })
+        let best = elites.first().filter(|slot| find && self.probes.has_room(self.entries.get(**slot).id));
+        let probe = best.map(|slot| (*slot, None));
+        if probe.is_some() && (self.tunings.is_empty() || rng.random::<bool>()) {
+            return probe;
+        }
+        let carriers = elites.iter().flat_map(|slot| std::iter::once(*slot).chain(self.probes.of(*slot)));
+        let tuned = carriers.into_iter().find_map(|slot| {
+            let tunable = self.entries.get(slot).tunable.as_deref()?;
+            Some((slot, Some(self.tunings.suggest(tunable, self.config.tune.warm_up, rng)?)))
+        });
+        tuned.or(probe)
     }
 
     /// Takes in how a program ended, of which nobody says who made it. (For more, [`Search::tell_proposal`].)
@@ -243,7 +260,7 @@ impl Search {
     }
 
     /// Takes in how a proposal ended.
-    pub fn tell_proposal(&mut self, proposal: Proposal, outcome: &Outcome) -> Added {
+    pub fn tell_proposal(&mut self, mut proposal: Proposal, outcome: &Outcome) -> Added {
         if self.is_told(proposal.id) {
             return Added::AlreadyTold;
         }
@@ -258,10 +275,12 @@ impl Search {
         let parent_score = parent.map(|slot| self.entries.get(slot).score.get());
         let improvement = outcome.score().zip(parent_score).map(|(score, parent)| score.get() - parent);
         self.arms.note(&self.config.bandit, &proposal, improvement);
-        if let Some(tunable) = proposal.code.as_ref().and_then(Fingerprint::tunable)
-            && outcome.was_evaluated()
-        {
-            self.tunings.note(tunable, outcome.score());
+        let probed = self.confirm_probe(&mut proposal, outcome);
+        if let Some(tunable) = proposal.code.as_ref().and_then(Fingerprint::tunable) {
+            let score = self.score_of(&proposal, outcome);
+            if outcome.was_evaluated() || score.is_some() {
+                self.tunings.note(tunable, score);
+            }
         }
         let island = self.islands.existing(proposal.island);
         let (added, improved) = match (outcome.measured(), proposal.code) {
@@ -287,6 +306,9 @@ impl Search {
                     tunable: code.tunable,
                 };
                 let (place, improved) = self.join(entry);
+                if let (Some(probed), Some(probe)) = (probed, self.slot(proposal.id)) {
+                    self.probes.found(probed, probe);
+                }
                 let added = match place {
                     Place::NewCell => Added::NewCell,
                     Place::Improved(over) => Added::Improved { over },
@@ -307,6 +329,34 @@ impl Search {
         let min_improvement = self.config.early_stopping.map_or(0.0, |it| it.min_improvement);
         self.drought.count(self.best().map(|best| best.score), min_improvement);
         added
+    }
+
+    /// Counts a probe. If its score isn't its parent's, the parent; else its mark is no longer one.
+    fn confirm_probe(&mut self, proposal: &mut Proposal, outcome: &Outcome) -> Option<Slot> {
+        let parent = proposal.parent.filter(|_| proposal.operator == PROBE)?;
+        self.probes.count(parent, outcome);
+        let slot = self.slot(parent);
+        let differs = |slot: &Slot| {
+            outcome.measured().is_some_and(|measured| probes::differs(self.entries.get(*slot), measured))
+        };
+        let confirmed = slot.filter(differs);
+        if confirmed.is_none()
+            && let Some(code) = &mut proposal.code
+        {
+            code.tunable = None;
+        }
+        confirmed
+    }
+
+    /// The score that a program has: its own, or where tuning came upon a program that there was already, that one's.
+    fn score_of(&self, proposal: &Proposal, outcome: &Outcome) -> Option<Score> {
+        let known = match outcome {
+            Outcome::Duplicate { of } => Some(*of),
+            Outcome::NoChange => proposal.parent,
+            _ => None,
+        };
+        let known = known.filter(|_| proposal.operator == TUNE).and_then(|id| self.get(id));
+        outcome.score().or(known.map(|entry| entry.score))
     }
 
     /// Takes another measurement of a program in: its estimate is that of all its measurements, and it is ranked by that.

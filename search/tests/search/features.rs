@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use search::{Arm, Fingerprint, Language, Measured, Outcome, Program, ProgramId, Proposal, Search, TUNE};
+use search::{
+    Arm, Fingerprint, Language, Measured, Outcome, PROBE, Program, ProgramId, Proposal, Search, TUNE,
+};
 
 use crate::history::{child, failed, initial, measured, plain_search, search};
 
@@ -347,4 +349,68 @@ fn without_marks_nothing_is_tuned() {
     let mut search = search("tune: { share: 1 }", 1);
     search.tell(&initial("f(0) // @tune"), &measured(0.0, None));
     assert!((1..50).all(|number| search.ask(number).unwrap().tune.is_none()));
+}
+
+/// Answers asks as the run loop does: what is told of each number is `score` of the block size; only tuning and probes do anything.
+fn tune_unmarked(
+    search: &mut Search,
+    numbers: std::ops::Range<u64>,
+    score: impl Fn(f64) -> f64,
+) -> Vec<search::Ask> {
+    let unmarked = |block: f64| format!("let block = {block:.0};\n");
+    let mut sources = BTreeMap::from([(ProgramId::INITIAL, unmarked(8.0))]);
+    search.tell(&initial(&unmarked(8.0)), &measured(score(8.0), None));
+    let mut asks = Vec::new();
+    for number in numbers {
+        let ask = search.ask(number).unwrap();
+        let parent = sources[&ask.parent].clone();
+        let changed = match &ask.tune {
+            Some(values) => search::tune::substitute(&parent, values),
+            None if ask.probe => search::tune::mark(&parent, &(12..13), Language::Rust)
+                .map(|(marked, _, knob)| search::tune::substitute(&marked, &[knob.value * 2.0]).unwrap()),
+            None => None,
+        };
+        let operator = ask.operator.clone().unwrap_or_default();
+        let code = changed.as_ref().map(|source| Fingerprint::of(source, Language::Rust));
+        let told = Proposal { code, ..proposal(number, "", &operator, None) };
+        let told = Proposal { parent: Some(ask.parent), island: ask.island, ..told };
+        let outcome = match changed {
+            Some(source) => {
+                let value: String = source[12..].chars().take_while(char::is_ascii_digit).collect();
+                sources.insert(ProgramId(number), source);
+                measured(score(value.parse().unwrap()), None)
+            }
+            None => Outcome::NoChange,
+        };
+        search.tell_proposal(told, &outcome);
+        asks.push(ask);
+    }
+    asks
+}
+
+#[test]
+fn a_number_without_a_mark_is_tuned_once_a_probe_has_changed_the_score() {
+    let yaml = "{ num_islands: 1, tune: { share: 0.5, find: true } }";
+    // From 8 the first probe goes to 16, which is worse: the best one has no mark of its own.
+    let score = |block: f64| -(block - 5.0).abs();
+    let mut found = search(yaml, 1);
+    let asks = tune_unmarked(&mut found, 1..80, score);
+    let probes = asks.iter().filter(|ask| ask.probe).count();
+    assert!((1..=20).contains(&probes), "{probes}");
+    assert!(asks.iter().all(|ask| !ask.probe || ask.operator.as_deref() == Some(PROBE)));
+    assert!(asks.iter().any(|ask| ask.tune.is_some()));
+    assert!(found.best().unwrap().score.get() > -1.5, "{}", found.best().unwrap().score);
+    assert_eq!(tune_unmarked(&mut search(yaml, 1), 1..80, score), asks);
+}
+
+#[test]
+fn a_number_that_changes_nothing_is_not_tuned_and_without_the_key_none_is_looked_for() {
+    let mut search_on = search("{ num_islands: 1, tune: { share: 0.5, find: true } }", 1);
+    let asks = tune_unmarked(&mut search_on, 1..80, |_| 1.0);
+    assert!(asks.iter().all(|ask| ask.tune.is_none()));
+    let probes = asks.iter().filter(|ask| ask.probe).count();
+    assert!((1..=8).contains(&probes), "{probes}");
+    let mut search_off = search("{ num_islands: 1, tune: { share: 0.5 } }", 1);
+    let asks = tune_unmarked(&mut search_off, 1..80, |block| block);
+    assert!(asks.iter().all(|ask| ask.tune.is_none() && !ask.probe));
 }
