@@ -2,6 +2,7 @@
 
 mod environment;
 mod problem;
+mod proposers;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use evaluator::LoadedProblem;
 use search::SearchConfig;
 use serde::Deserialize;
 
+use self::proposers::Proposers;
+pub use self::proposers::{ProposerChoice, WeightedProposer};
 pub use self::yaml::ConfigError;
 use crate::cli::Overrides;
 use crate::proposer::llm::{self, LlmSettings};
@@ -34,7 +37,7 @@ struct ConfigFile {
     #[serde(default = "default_true")]
     final_report: bool,
     #[serde(default)]
-    proposer: ProposerChoice,
+    proposer: Proposers,
     #[serde(default = "default_true")]
     diff_based_evolution: bool,
     #[serde(default)]
@@ -45,21 +48,6 @@ struct ConfigFile {
     prompt: PromptSettings,
     #[serde(default)]
     evaluator: EvaluatorSettings,
-}
-
-/// Who proposes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProposerChoice {
-    /// `llm` if `llm.models` names a model, else `rewrite`.
-    #[default]
-    Auto,
-    /// A language model.
-    Llm,
-    /// The embedded rewrite rules.
-    Rewrite,
-    /// Stored replies from a file of JSON lines.
-    Replay(PathBuf),
 }
 
 /// What prompts are made of.
@@ -111,8 +99,8 @@ pub struct Config {
     pub lookahead: u64,
     /// Compare the champion with the initial program and MLX-LM's own layer when a run ends.
     pub final_report: bool,
-    /// Who proposes: never `Auto`.
-    pub proposer: ProposerChoice,
+    /// Who proposes: at least one, never `Auto`.
+    pub proposers: Vec<WeightedProposer>,
     /// Ask models for SEARCH/REPLACE edits rather than whole programs.
     pub diff_based_evolution: bool,
     /// Search settings.
@@ -166,6 +154,17 @@ impl Config {
         Ok(folder_of(path).join(file.database))
     }
 
+    /// Whether a language model proposes, alone or with others.
+    pub fn asks_model(&self) -> bool {
+        asks_model(&self.proposers)
+    }
+
+    /// The names of those who propose.
+    pub fn proposer_names(&self) -> String {
+        let names: Vec<&str> = self.proposers.iter().map(|proposer| proposer.choice.name()).collect();
+        names.join(" + ")
+    }
+
     fn check(
         path: &Path,
         file: ConfigFile,
@@ -189,8 +188,9 @@ impl Config {
         }
         let text = storable(path, &text, file.llm.as_ref())?;
         let llm = file.llm.map(|llm| environment::expand(path, llm)).transpose()?;
-        let proposer = choose_proposer(path, folder, file.proposer, llm.as_ref())?;
-        check_operators(path, &proposer, &file.search)?;
+        let has_model = llm.as_ref().is_some_and(|llm| !llm.models.is_empty());
+        let proposers = file.proposer.check(path, folder, has_model)?;
+        check_operators(path, &proposers, &file.search)?;
         let prompt = PromptSettings {
             template_dir: file.prompt.template_dir.map(|dir| folder.join(dir)),
             ..file.prompt
@@ -205,7 +205,7 @@ impl Config {
             ..file.evaluator
         };
         // A model answers in tens of seconds, rules at once: look further ahead for a model.
-        let lookahead = file.lookahead.unwrap_or(if proposer == ProposerChoice::Llm { 4 } else { 2 });
+        let lookahead = file.lookahead.unwrap_or(if asks_model(&proposers) { 4 } else { 2 });
         if lookahead == 0 {
             return Err(wrong("`lookahead` must be at least 1".into()));
         }
@@ -220,7 +220,7 @@ impl Config {
             target_score,
             lookahead,
             final_report: file.final_report,
-            proposer,
+            proposers,
             diff_based_evolution: file.diff_based_evolution,
             search: file.search,
             llm,
@@ -233,12 +233,20 @@ impl Config {
     }
 }
 
+fn asks_model(proposers: &[WeightedProposer]) -> bool {
+    proposers.iter().any(|proposer| proposer.choice == ProposerChoice::Llm)
+}
+
 /// A model knows only two operators; a rule's name, say, would never be chosen by anyone.
-fn check_operators(path: &Path, proposer: &ProposerChoice, search: &SearchConfig) -> Result<(), ConfigError> {
+fn check_operators(
+    path: &Path,
+    proposers: &[WeightedProposer],
+    search: &SearchConfig,
+) -> Result<(), ConfigError> {
     let known = [llm::EDIT, llm::FULL_REWRITE];
     let stranger = search.bandit.operators.keys().find(|name| !known.contains(&name.as_str()));
     match stranger {
-        Some(name) if *proposer == ProposerChoice::Llm => {
+        Some(name) if proposers.len() == 1 && asks_model(proposers) => {
             let what = format!("`search.bandit.operators`: a model has no operator `{name}`");
             Err(ConfigError::new(path, what).hint("it has `edit` and `full_rewrite`"))
         }
@@ -261,21 +269,4 @@ fn storable(path: &Path, text: &str, llm: Option<&LlmSettings>) -> Result<String
 /// The folder that relative paths in a configuration start from.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn choose_proposer(
-    path: &Path,
-    folder: &Path,
-    choice: ProposerChoice,
-    llm: Option<&LlmSettings>,
-) -> Result<ProposerChoice, ConfigError> {
-    let has_model = llm.is_some_and(|llm| !llm.models.is_empty());
-    match choice {
-        ProposerChoice::Auto if has_model => Ok(ProposerChoice::Llm),
-        ProposerChoice::Auto => Ok(ProposerChoice::Rewrite),
-        ProposerChoice::Llm if !has_model => Err(ConfigError::new(path, "`proposer: llm` needs a model")
-            .hint("add `llm: { models: [{ name: ... }] }`, or use `proposer: rewrite`")),
-        ProposerChoice::Replay(file) => Ok(ProposerChoice::Replay(folder.join(file))),
-        other => Ok(other),
-    }
 }

@@ -16,6 +16,7 @@ pub mod llm;
 pub mod replay;
 pub mod rewrite;
 pub mod secret;
+pub mod several;
 pub mod tune;
 
 pub use llm::LlmSettings;
@@ -59,6 +60,8 @@ pub struct Request {
 /// What search wants of one proposal. The default leaves everything to the proposer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Guidance {
+    /// Who is to propose, where there is a choice.
+    pub proposer: Option<String>,
     /// The operator to use, where the proposer has it.
     pub operator: Option<String>,
     /// The model to ask, where there is a choice.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job, Purpose};
-use search::{Arm, Ask, Fingerprint, Language, Outcome, ProgramId, Search, Stage, TUNE};
+use search::{Arm, Ask, Fingerprint, Language, Outcome, PROBE, ProgramId, Search, Stage, TUNE};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use self::ending::Ending;
 pub use self::measurement::{history, stored_decision, stored_trial};
 use self::seen::SeenCodes;
 pub use self::store::Store;
-use crate::config::{Config, ProposerChoice};
+use crate::config::{Config, WeightedProposer};
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};
 use crate::pipeline::{Pipeline, Step};
@@ -102,7 +102,8 @@ impl Run {
             self.config.random_seed,
         )
         .map_err(|error| Failure::usage(format!("{}: search: {error}", self.config.path.display())))?
-        .with_models(models(&self.config));
+        .with_models(models(&self.config))
+        .with_proposers(proposers(&self.config));
         let deadline = self.config.max_wall_seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
         let mut pipeline = Pipeline::new(self.config.lookahead, self.config.max_iterations);
         let language = self.config.problem.problem.language();
@@ -187,11 +188,12 @@ impl Loop {
         let origin = Origin { parent: ask.parent, island: ask.island };
         let request = self.request(&ask).await?;
         let proposer = self.run.proposer.clone();
-        let Ask { inspirations, tune, .. } = ask;
+        let Ask { inspirations, tune, probe, .. } = ask;
         self.proposing += 1;
         self.tasks.spawn(async move {
             let proposal = match tune {
                 Some(values) => Ok(tune::propose(&request.parent, &values)),
+                None if probe => Ok(tune::probe(&request)),
                 None => proposer.propose(request).await,
             };
             Done::Proposed(number, origin, inspirations, Box::new(proposal))
@@ -219,6 +221,7 @@ impl Loop {
             failures: self.run.store.failures(&failed).await?,
             seen: self.seen.as_of(self.outcomes, self.language()),
             guidance: Guidance {
+                proposer: ask.proposer.clone(),
                 operator: ask.operator.clone(),
                 model: ask.model.clone(),
                 widening: ask.widening,
@@ -230,7 +233,8 @@ impl Loop {
     /// Decides, in order of numbers, whether a proposal is evaluated; if so, starts that.
     async fn admit(&mut self, number: u64, proposed: Proposed) -> Result<(), Failure> {
         let Proposed { told, source, outcome, replayed } = proposed;
-        let may_be_near = outcome.is_some() || told.operator == TUNE || told.parent.is_none();
+        let is_tuning = told.operator == TUNE || told.operator == PROBE;
+        let may_be_near = outcome.is_some() || is_tuning || told.parent.is_none();
         let refusal = told.code.as_ref().and_then(|code| self.seen.register(code, number, may_be_near));
         let outcome = match (outcome, refusal) {
             (None, Some(refusal)) if told.parent.is_some() => {
@@ -348,6 +352,7 @@ impl Loop {
             island: origin.island,
             generation: if code.is_some() { generation } else { 0 },
             code,
+            proposer: proposal.proposer.to_owned(),
             operator: proposal.operator,
             model: proposal.model,
             cost: proposal.cost,
@@ -414,11 +419,18 @@ impl Loop {
 
 /// The models that a bandit may choose among.
 fn models(config: &Config) -> Vec<Arm> {
-    let models = match (&config.proposer, &config.llm) {
-        (ProposerChoice::Llm, Some(llm)) => llm.checked_models().unwrap_or_default(),
-        _ => Vec::new(),
-    };
+    let llm = config.llm.as_ref().filter(|_| config.asks_model());
+    let models = llm.and_then(|llm| llm.checked_models().ok()).unwrap_or_default();
     models.into_iter().map(|model| Arm { name: model.name, weight: model.weight }).collect()
+}
+
+/// The proposers that search chooses among.
+fn proposers(config: &Config) -> Vec<Arm> {
+    let arm = |proposer: &WeightedProposer| Arm {
+        name: proposer.choice.name().to_owned(),
+        weight: proposer.weight,
+    };
+    config.proposers.iter().map(arm).collect()
 }
 
 fn internal(what: &str) -> Failure {

@@ -39,6 +39,23 @@ fn a_value_out_of_range_names_the_key() {
 }
 
 #[test]
+fn a_bad_list_of_proposers_is_told_with_advice() {
+    for (proposers, expected) in [
+        ("[]", "config.yaml: `proposer` names nobody\n  hint: "),
+        ("[rewrite, rewrite]", "config.yaml: `proposer` names `rewrite` twice\n  hint: "),
+        ("[llm, rewrite]", "config.yaml: `proposer: llm` needs a model\n  hint: "),
+        ("{ rewrite: 0 }", "config.yaml: `proposer` has no weight above 0\n  hint: "),
+        ("[rewrit]", "unknown value `rewrit`\n  hint: did you mean `rewrite`?"),
+        ("rewrit", "unknown value `rewrit`\n  hint: did you mean `rewrite`?"),
+    ] {
+        let project = Project::new("");
+        project.write("config.yaml", &format!("problem: problem\nproposer: {proposers}\n"));
+        let words = project.fail(2, &["run"]);
+        assert!(words.contains(expected), "{proposers}: {words}");
+    }
+}
+
+#[test]
 fn a_missing_configuration_suggests_the_nearest_file() {
     let project = Project::new("");
     let words = project.fail(2, &["run", "--config", "confg.yaml"]);

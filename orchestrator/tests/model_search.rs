@@ -207,3 +207,31 @@ fn a_search_stopped_by_the_endpoint_goes_on_where_it_was() {
     assert!(before.iter().all(|row| after.contains(row)), "a stored reply changed");
     assert_eq!(seen.lock().expect("the log").len(), 7 - before.len(), "only what was missing is asked for");
 }
+
+#[test]
+fn a_model_and_rules_take_turns_by_what_they_improved_and_go_on_after_a_change_of_the_list() {
+    // The model never answers anything that can be used.
+    let (base, seen) = serve(|_| completion("nothing useful"));
+    let project = project(&base, 24);
+    let config = std::fs::read_to_string(project.path("config.yaml")).expect("the configuration");
+    let both = format!("{config}proposer: [llm, rewrite]\nsearch: {{ bandit: {{ policy: ucb }} }}\n");
+    project.write("config.yaml", &both);
+    let output = run(&project, &["run"]);
+    assert!(output.status.success(), "{}", common::text(&output.stderr));
+    assert!(common::text(&output.stderr).contains("proposer llm + rewrite"), "the start names both");
+    let count = |name: &str| {
+        let rows = project
+            .sql(&format!("select count(*) as n from proposal where number > 0 and proposer = '{name}'"));
+        rows[0]["n"].as_u64().expect("a count")
+    };
+    let (model, rules) = (count("llm"), count("rewrite"));
+    assert_eq!(model + rules, 24);
+    assert!(model > 0 && rules > model, "{model} by the model, {rules} by rules");
+    assert_eq!(seen.lock().expect("the log").len() as u64, model, "rules ask no model");
+    // The model is taken off the list: what it did stays, and the rules go on.
+    project.write("config.yaml", &both.replace("[llm, rewrite]", "[rewrite]"));
+    let arguments = ["resume", "--config", "config.yaml", "--iterations", "30"];
+    let output = run(&project, &arguments);
+    assert!(output.status.success(), "{}", common::text(&output.stderr));
+    assert_eq!((count("llm"), count("rewrite")), (model, rules + 6));
+}

@@ -29,6 +29,21 @@ fn marked_numbers_are_tuned_without_the_proposer() {
 }
 
 #[test]
+fn numbers_without_marks_are_probed_and_those_that_matter_tuned_where_that_is_configured() {
+    let project = Project::new("search: { tune: { share: 0.7, find: true } }\n");
+    project.succeed(&["run", "--iterations", "40"]);
+    let probes = project.sql("select source from proposals where operator = 'probe' and kind = 'measured'");
+    assert!(!probes.is_empty());
+    for row in &probes {
+        assert!(row["source"].as_str().is_some_and(|source| source.contains(" # @tune ")), "{row}");
+    }
+    assert!(count(&project, "operator = 'tune' and source like '%x = %# @tune%' and kind = 'measured'") >= 5);
+    let project = Project::new("search: { tune: { share: 0.7 } }\n");
+    project.succeed(&["run"]);
+    assert_eq!(count(&project, "operator = 'probe' or operator = 'tune'"), 0);
+}
+
+#[test]
 fn a_run_without_improvement_stops_early_and_says_so() {
     let project = Project::new("search: { early_stopping: { patience: 4, min_improvement: 100 } }\n");
     let output = project.succeed(&["run", "--iterations", "40", "--json"]);
@@ -49,12 +64,14 @@ fn nearly_the_same_code_is_refused_where_that_is_configured() {
 
 #[test]
 fn a_resumed_search_asks_what_an_uninterrupted_one_asks() {
-    let yaml = "search: { num_islands: 2, stagnation: { patience: 3, max_widening: 1 }, tune: { share: 0.3 }, \
+    let yaml = "search: { num_islands: 2, stagnation: { patience: 3, max_widening: 1 }, tune: { share: 0.3, find: FIND }, \
                 bandit: { policy: ucb, operators: { literals: 1, crossover: 1 } } }\n";
-    let source = "# EVOLVE-BLOCK-START\nx = 10  # @tune 10 [1..200]\ny = 3\n# EVOLVE-BLOCK-END\n";
-    let rows = |interrupted: bool| {
-        let project = Project::new(yaml);
-        project.write("problem/initial.py", source);
+    let marked = "# EVOLVE-BLOCK-START\nx = 10  # @tune 10 [1..200]\ny = 3\n# EVOLVE-BLOCK-END\n";
+    let rows = |interrupted: bool, find: bool| {
+        let project = Project::new(&yaml.replace("FIND", &find.to_string()));
+        if !find {
+            project.write("problem/initial.py", marked);
+        }
         if interrupted {
             project.succeed(&["run", "--iterations", "13"]);
             project.succeed(&["resume", "--iterations", "26"]);
@@ -68,5 +85,7 @@ fn a_resumed_search_asks_what_an_uninterrupted_one_asks() {
             "select number, island, parent, operator, source, kind, score from proposals order by number",
         )
     };
-    assert_eq!(rows(false), rows(true));
+    for find in [false, true] {
+        assert_eq!(rows(false, find), rows(true, find));
+    }
 }

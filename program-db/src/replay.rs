@@ -50,6 +50,7 @@ impl Stored {
             island: self.island,
             generation: self.generation.unwrap_or_default(),
             code: self.program.as_ref().map(fingerprint),
+            proposer: self.proposer.clone(),
             operator: self.operator.clone(),
             model: self.model.clone(),
             cost: self.cost,

@@ -78,6 +78,7 @@ fn proposal(search: &Search, number: u64) -> (Proposal, Outcome) {
         island: ask.as_ref().map_or(0, |ask| ask.island),
         generation: 0,
         code: Some(Fingerprint::of(&source, Language::Rust)),
+        proposer: "llm".into(),
         operator: "edit".into(),
         model: Some("m".into()),
         cost: Some(0.001),

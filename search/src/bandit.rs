@@ -1,4 +1,4 @@
-//! Which operator and which model make the next proposal: a bandit whose arms are told by their names.
+//! Which proposer, operator and model make the next proposal: a bandit whose arms are told by their names.
 //!
 //! The reward of a proposal is how far it improved on its parent, over the largest such improvement in the window; nothing
 //! for one that didn't. (Normalised as in Á. Fialho, "Adaptive Operator Selection for Optimization", thesis, 2010, section 3.3.)
@@ -48,7 +48,7 @@ pub enum Policy {
 /// An arm that may be chosen, and its weight under [`Policy::Fixed`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
-    /// The name: an operator's or a model's.
+    /// The name: a proposer's, an operator's or a model's.
     pub name: String,
     /// Its share is its weight over the sum of all.
     pub weight: f64,
@@ -56,6 +56,10 @@ pub struct Arm {
 
 /// The constant before the UCB's padding; Garivier and Moulines use 0.5 in their experiments (section 5).
 const PADDING: f64 = 0.5;
+
+/// The least that an arm's price counts as, in units of the mean: an arm for nothing is not infinitely good, because its programs
+/// are evaluated too.
+const LEAST_PRICE: f64 = 0.1;
 
 /// One proposal's use of an arm.
 #[derive(Debug, Clone)]
@@ -96,40 +100,38 @@ impl Pulls {
         }
         let index = match bandit.policy {
             Policy::Fixed => by_weight(arms, rng)?,
-            Policy::Ucb => self.best(arms, bandit, rng, |record, total, _| {
+            Policy::Ucb => self.best(arms, bandit, rng, |record, total, price, _| {
                 if record.count == 0.0 {
                     // Everything is tried once.
                     return f64::INFINITY;
                 }
-                record.reward / record.count + (PADDING * total.max(1.0).ln() / record.count).sqrt()
+                record.reward / record.count / price + (PADDING * total.max(1.0).ln() / record.count).sqrt()
             })?,
-            Policy::Thompson => self.best(arms, bandit, rng, |record, _, rng| {
-                beta(1.0 + record.reward, 1.0 + record.count - record.reward, rng)
+            Policy::Thompson => self.best(arms, bandit, rng, |record, _, price, rng| {
+                beta(1.0 + record.reward, 1.0 + record.count - record.reward, rng) / price
             })?,
         };
         Some(&arms[index].name)
     }
 
-    /// The arm with the highest index by its price; of equal ones any.
+    /// The arm with the highest index, which is given its price in units of the mean arm's; of equal ones any. Only what an arm
+    /// gives is divided by its price: what is left to learn of a dear arm is worth as much as of a cheap one.
     fn best<R: Rng>(
         &self,
         arms: &[Arm],
         bandit: &Bandit,
         rng: &mut R,
-        index: impl Fn(Record, f64, &mut R) -> f64,
+        index: impl Fn(Record, f64, f64, &mut R) -> f64,
     ) -> Option<usize> {
         let records = self.records(arms);
         let total: f64 = records.iter().map(|record| record.count).sum();
-        let (cost, priced) = records
-            .iter()
-            .fold((0.0, 0.0), |(cost, priced), record| (cost + record.cost, priced + record.priced));
-        let mean = cost / f64::max(priced, 1.0);
+        let costs = || records.iter().filter(|record| record.priced > 0.0).map(|it| it.cost / it.priced);
+        let mean = costs().sum::<f64>() / (costs().count() as f64).max(1.0);
         let mut best: Option<(f64, f64, usize)> = None;
-        for (at, record) in records.into_iter().enumerate() {
+        for (at, record) in records.iter().copied().enumerate() {
             let price =
                 if record.priced > 0.0 && mean > 0.0 { record.cost / record.priced / mean } else { 1.0 };
-            // An arm for nothing is not infinitely good: what it takes is time.
-            let value = index(record, total, rng) / price.max(0.01).powf(bandit.cost_weight);
+            let value = index(record, total, price.max(LEAST_PRICE).powf(bandit.cost_weight), rng);
             let tie = rng.random::<f64>();
             if best.is_none_or(|(most, other, _)| (value, tie) > (most, other)) {
                 best = Some((value, tie, at));
@@ -247,6 +249,14 @@ mod tests {
         for policy in [Policy::Ucb, Policy::Thompson] {
             let counts = play(policy, 1.0, |arm, _| (0.3, if arm == "good" { 1.0 } else { 10.0 }));
             assert!(counts["good"] > 3 * counts["bad"], "{policy:?}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn an_arm_for_nothing_that_gives_nothing_is_not_preferred() {
+        for policy in [Policy::Ucb, Policy::Thompson] {
+            let counts = play(policy, 0.5, |arm, _| if arm == "good" { (0.5, 1.0) } else { (0.0, 0.0) });
+            assert!(counts["good"] > counts["bad"], "{policy:?}: {counts:?}");
         }
     }
 

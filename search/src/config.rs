@@ -62,7 +62,7 @@ pub struct SearchConfig {
     pub early_stopping: Option<EarlyStopping>,
     /// What is too much like an earlier program.
     pub novelty: Novelty,
-    /// How operators and models are chosen.
+    /// How proposers, operators and models are chosen.
     pub bandit: Bandit,
     /// How marked numbers are tuned.
     pub tune: Tune,

@@ -11,7 +11,7 @@
 //! - After every so many outcomes an island passes its best elites on to others ([`Topology`]). They are the same
 //!   programs there, not copies.
 //! - An island on which nothing improves asks for wider changes, then a new island begins ([`Stagnation`]).
-//! - A bandit may choose operators and models ([`Bandit`]); marked numbers are tuned between other proposals ([`Tune`]).
+//! - A bandit may choose proposers, operators and models ([`Bandit`]); marked numbers are tuned between other proposals ([`Tune`]).
 //! - What isn't measured never becomes a parent (but for an initial program that fails); it is counted, and
 //!   remembered with the parent it was made from.
 
@@ -30,6 +30,7 @@ mod island;
 mod islands;
 pub mod novelty;
 pub mod outcome;
+mod probes;
 pub mod program;
 pub mod proposal;
 pub mod search;
@@ -56,5 +57,5 @@ pub use proposal::Proposal;
 pub use search::{Added, Ask, Search};
 pub use selection::{Objective, Selection};
 pub use stagnation::{Answer, Stagnation};
-pub use tune::{TUNE, Tune};
+pub use tune::{PROBE, TUNE, Tune};
 pub use view::{CellView, IslandView};

@@ -17,6 +17,8 @@ pub struct Proposal {
     pub generation: u32,
     /// The code; none if the proposal led to no program.
     pub code: Option<Fingerprint>,
+    /// Who made it, by the proposer's name.
+    pub proposer: String,
     /// What was done, as the proposer names it.
     pub operator: String,
     /// The model that answered.
@@ -34,6 +36,7 @@ impl Proposal {
             island: program.island,
             generation: program.generation,
             code: Some(Fingerprint::of(&program.source, language)),
+            proposer: String::new(),
             operator: String::new(),
             model: None,
             cost: None,

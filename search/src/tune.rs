@@ -11,13 +11,16 @@ use std::collections::BTreeMap;
 use rand::{Rng, RngExt};
 use serde::Deserialize;
 
-pub use self::marks::substitute;
+pub use self::marks::{mark, substitute, values};
 use crate::code_hash::token_hash;
 use crate::outcome::Score;
 use crate::program::Language;
 
 /// The operator of a proposal that only changes marked numbers.
 pub const TUNE: &str = "tune";
+
+/// The operator of a proposal that changes one number without a mark, and marks it.
+pub const PROBE: &str = "probe";
 
 /// Most numbers tuned in one program; those after it are left as they are.
 const MOST: usize = 32;
@@ -36,11 +39,14 @@ pub struct Tune {
     pub share: f64,
     /// Values of one program drawn at random before the estimator takes over, for each of its numbers.
     pub warm_up: usize,
+    /// Probe numbers without marks of an island's best program, in a part of the share. One that changes the score is then
+    /// tuned like a marked one.
+    pub find: bool,
 }
 
 impl Default for Tune {
     fn default() -> Self {
-        Self { share: 0.2, warm_up: 3 }
+        Self { share: 0.2, warm_up: 3, find: false }
     }
 }
 

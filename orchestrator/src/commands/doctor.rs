@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::open;
 use crate::cli::Overrides;
-use crate::config::{Config, ProposerChoice};
+use crate::config::Config;
 use crate::exit_code::{ExitCode, Failure};
 
 /// One thing looked at.
@@ -121,14 +121,15 @@ async fn sandbox() -> Finding {
 fn proposer(config: &Config) -> Finding {
     match open::proposer(config) {
         Err(failure) => fail("proposer", failure.message),
-        Ok(proposer) => match (&config.proposer, &config.llm) {
-            (ProposerChoice::Llm, Some(llm)) => {
+        Ok(_) => match &config.llm {
+            Some(llm) if config.asks_model() => {
                 let key = llm.api_key.as_ref().is_some_and(|key| !key.is_empty());
                 let key = if key { "with a key" } else { "without a key" };
                 let models: Vec<&str> = llm.models.iter().map(|model| model.name.as_str()).collect();
-                ok("proposer", format!("llm: {} at {} {key}", models.join(", "), llm.api_base))
+                let names = config.proposer_names();
+                ok("proposer", format!("{names}: {} at {} {key}", models.join(", "), llm.api_base))
             }
-            _ => ok("proposer", proposer.name().to_owned()),
+            _ => ok("proposer", config.proposer_names()),
         },
     }
 }

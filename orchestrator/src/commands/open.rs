@@ -13,6 +13,7 @@ use crate::exit_code::{ExitCode, Failure};
 use crate::proposer::llm::LlmProposer;
 use crate::proposer::replay::ReplayProposer;
 use crate::proposer::rewrite::RewriteProposer;
+use crate::proposer::several::SeveralProposers;
 use crate::proposer::{ProblemText, Proposer, ProposerError};
 
 /// The database for commands that only read: `--db`, else what config.yaml here says, else evolve.db here.
@@ -131,18 +132,28 @@ fn api_reference(harness: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Makes the proposer that the configuration names.
+/// Makes the proposer that the configuration names; one for all if it names several.
 pub(super) fn proposer(config: &Config) -> Result<Arc<dyn Proposer>, Failure> {
     let failed = |error: ProposerError| Failure::usage(format!("{}\n  hint: {}", error.what, error.hint));
-    Ok(match (&config.proposer, &config.llm) {
+    let mut proposers = config.proposers.iter().map(|proposer| one_proposer(config, &proposer.choice));
+    let first = match proposers.next() {
+        Some(first) => first.map_err(failed)?,
+        None => return Err(Failure::usage("`proposer` names nobody".to_owned())),
+    };
+    let others: Vec<_> = proposers.collect::<Result<_, _>>().map_err(failed)?;
+    Ok(if others.is_empty() { first } else { Arc::new(SeveralProposers::new(first, others)) })
+}
+
+fn one_proposer(config: &Config, choice: &ProposerChoice) -> Result<Arc<dyn Proposer>, ProposerError> {
+    Ok(match (choice, &config.llm) {
         (ProposerChoice::Llm, Some(llm)) => {
             let templates = config.prompt.template_dir.as_deref();
-            Arc::new(LlmProposer::new(llm, config.diff_based_evolution, templates).map_err(failed)?)
+            Arc::new(LlmProposer::new(llm, config.diff_based_evolution, templates)?)
         }
-        (ProposerChoice::Replay(file), _) => Arc::new(ReplayProposer::open(file).map_err(failed)?),
+        (ProposerChoice::Replay(file), _) => Arc::new(ReplayProposer::open(file)?),
         _ => {
             let rules = config.problem.folder.join("rules");
-            let proposer = RewriteProposer::new(rules.is_dir().then_some(rules.as_path())).map_err(failed)?;
+            let proposer = RewriteProposer::new(rules.is_dir().then_some(rules.as_path()))?;
             Arc::new(proposer.with_seed(config.random_seed))
         }
     })

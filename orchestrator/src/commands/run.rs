@@ -63,7 +63,7 @@ async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -
     let screen = progress::show(progress::Style::choose(json), events.subscribe());
     let sandbox = evaluator.measured_by().sandbox;
     alarm::say(alarm::of_one(Some(sandbox.as_str())));
-    events.send(started(&db, run, &config, proposer.name(), sandbox).await?);
+    events.send(started(&db, run, &config, sandbox).await?);
     let session = db.start_session(run, env!("CARGO_PKG_VERSION")).await.map_err(storage)?;
     let interrupt = CancellationToken::new();
     let signals = tokio::spawn(interrupt_on_signal(interrupt.clone()));
@@ -120,18 +120,12 @@ async fn create(db: &ProgramDb, config: &Config) -> Result<RunId, Failure> {
     db.create_run(&run).await.map_err(storage)
 }
 
-async fn started(
-    db: &ProgramDb,
-    run: RunId,
-    config: &Config,
-    proposer: &str,
-    sandbox: Tier,
-) -> Result<Event, Failure> {
+async fn started(db: &ProgramDb, run: RunId, config: &Config, sandbox: Tier) -> Result<Event, Failure> {
     let summary = db.summary(run).await.map_err(storage)?;
     Ok(Event::RunStarted {
         run,
         title: config.problem.problem.name().to_owned(),
-        proposer: proposer.to_owned(),
+        proposer: config.proposer_names(),
         seed: config.random_seed,
         max_iterations: config.max_iterations,
         resumed: summary.outcomes.values().sum(),

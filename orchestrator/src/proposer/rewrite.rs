@@ -169,6 +169,12 @@ impl RewriteProposer {
     }
 }
 
+/// Where the numbers of a program that may change are, without their suffixes, in the order of the source.
+pub fn numbers(source: &str, language: Language) -> Vec<Range<usize>> {
+    let Some(parsed) = Parsed::new(source, language) else { return Vec::new() };
+    literals::find(&parsed.nodes(), &parsed).iter().filter_map(literals::Literal::digits).collect()
+}
+
 /// Where a move can be made.
 enum Places {
     Changes(Vec<Change>),

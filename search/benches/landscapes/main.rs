@@ -72,6 +72,7 @@ fn run(landscape: Landscape, config: &SearchConfig, seed: u64) -> u64 {
                 island: ask.as_ref().map_or(0, |ask| ask.island),
                 generation: parent.map_or(0, |parent| parent.generation + 1),
                 code: genome.as_ref().map(|genome| Fingerprint::of(&model::source(genome), Language::Rust)),
+                proposer: "llm".into(),
                 operator: "edit".into(),
                 model: None,
                 cost: None,

@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use super::{Knob, MOST};
+use crate::code_hash::token_hash;
+use crate::program::Language;
 
 /// A marked literal. Ranges are bytes of the source.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +17,8 @@ pub(super) struct Mark {
 }
 
 const WORD: &str = "@tune";
+/// How far a number that search marks may go from its value, as a factor.
+const RANGE: f64 = 8.0;
 const START: &str = "EVOLVE-BLOCK-START";
 const END: &str = "EVOLVE-BLOCK-END";
 
@@ -29,6 +33,37 @@ pub fn substitute(source: &str, values: &[f64]) -> Option<String> {
     };
     let texts: Vec<String> = marks.iter().zip(values).map(text).collect();
     Some(replace(source, &marks, |index| texts[index].clone()))
+}
+
+/// The values of a program's marked numbers, in the order of the source.
+pub fn values(source: &str) -> Vec<f64> {
+    find(source).iter().map(|mark| mark.knob.value).collect()
+}
+
+/// The program with a mark for a number that has none: a comment at the end of its line, within a factor of eight of its value. With
+/// the mark's place among all marks and the knob; none if the number can't be marked.
+pub fn mark(source: &str, literal: &Range<usize>, language: Language) -> Option<(String, usize, Knob)> {
+    let opener = match language {
+        Language::Rust => "//",
+        Language::Python => "#",
+        Language::Other => return None,
+    };
+    let text = source.get(literal.clone())?.replace('_', "");
+    let value: f64 = text.parse().ok()?;
+    let range = if text.contains(['.', 'e', 'E']) {
+        format!("{:?}..{:?}", value / RANGE, value * RANGE)
+    } else {
+        format!("{:.0}..{:.0}", (value / RANGE).ceil(), value * RANGE)
+    };
+    let end = source[literal.end..].find(['\n', '\r']).map_or(source.len(), |at| literal.end + at);
+    let (before, after) = source.split_at(end);
+    let marked = format!("{before} {opener} {WORD} {text} [{range}] log{after}");
+    let marks = find(&marked);
+    let position = marks.iter().position(|mark| mark.literal == *literal)?;
+    // Within a text of several lines it would be no comment, and beside another mark it isn't read.
+    let sound = marks.len() == find(source).len() + 1
+        && token_hash(&marked, language) == token_hash(source, language);
+    sound.then(|| (marked, position, marks[position].knob))
 }
 
 /// Puts a text in the place of each marked number.
@@ -225,6 +260,33 @@ mod tests {
         ] {
             assert_eq!(find(source), [], "{source}");
         }
+    }
+
+    #[test]
+    fn a_number_is_marked_at_the_end_of_its_line_if_that_is_a_comment() {
+        let at = |source: &str, text: &str| {
+            let start = source.find(text).unwrap();
+            mark(source, &(start..start + text.len()), Language::Rust)
+        };
+        let (marked, position, knob) = at("let a = f(12u8, 3);\nlet b = 5;\n", "12").unwrap();
+        assert_eq!(marked, "let a = f(12u8, 3); // @tune 12 [2..96] log\nlet b = 5;\n");
+        assert_eq!(knob, Knob { value: 12.0, low: 2.0, high: 96.0, log: true, integer: true });
+        assert_eq!(position, 0);
+        let (marked, position, knob) =
+            at("let a = 9; // @tune 9 [1..99]\nlet b = 0.5; // half", "0.5").unwrap();
+        assert!(marked.ends_with("let b = 0.5; // half // @tune 0.5 [0.0625..4.0] log"), "{marked}");
+        assert!(position == 1 && !knob.integer);
+        for (source, text) in [
+            ("let a = 9; // @tune 9 [1..99]", "9"),
+            ("f(9, 7); // @tune 9 [1..99]", "7"),
+            ("f(7, \"one\n two\")", "7"),
+            ("f(7, 70, 7.0, 07 + 7)", "07"),
+            ("let a = 0;", "0"),
+        ] {
+            assert_eq!(at(source, text), None, "{source}");
+        }
+        assert_eq!(mark("a = 7", &(4..5), Language::Other), None);
+        assert_eq!(mark("a = 7", &(4..5), Language::Python).unwrap().0, "a = 7 # @tune 7 [1..56] log");
     }
 
     #[test]

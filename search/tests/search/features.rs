@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use search::{Arm, Fingerprint, Language, Measured, Outcome, Program, ProgramId, Proposal, Search, TUNE};
+use search::{
+    Arm, Fingerprint, Language, Measured, Outcome, PROBE, Program, ProgramId, Proposal, Search, TUNE,
+};
 
 use crate::history::{child, failed, initial, measured, plain_search, search};
 
@@ -227,6 +229,7 @@ fn proposal(id: u64, source: &str, operator: &str, model: Option<&str>) -> Propo
         island: 0,
         generation: u32::from(id > 0),
         code: Some(Fingerprint::of(source, Language::Rust)),
+        proposer: String::new(),
         operator: operator.into(),
         model: model.map(str::to_owned),
         cost: Some(1.0),
@@ -251,6 +254,56 @@ fn the_bandit_names_operator_and_model_and_learns_from_what_is_told() {
     let share = |good: &dyn Fn(&search::Ask) -> bool| asks.iter().filter(|ask| good(ask)).count();
     assert!(share(&|ask| ask.operator.as_deref() == Some("edit")) > 80);
     assert!(share(&|ask| ask.model.as_deref() == Some("small")) > 80);
+}
+
+fn arm(name: &str, weight: f64) -> Arm {
+    Arm { name: name.into(), weight }
+}
+
+/// Tells 100 answers of the asked-for proposer, of which only the rules' ones are better than their parent.
+fn rules_help(search: &mut Search, proposers: &[&str]) {
+    search.tell_proposal(proposal(0, "f(0)", "initial", None), &measured(0.0, None));
+    for number in 1..=100 {
+        let proposer = search.ask(number).unwrap().proposer.unwrap();
+        assert!(proposers.contains(&proposer.as_str()));
+        let score = if proposer == "rewrite" { 1.0 } else { -1.0 };
+        let told = Proposal { proposer, ..proposal(number, &format!("f({number})"), "any", None) };
+        search.tell_proposal(told, &measured(score, None));
+    }
+}
+
+#[test]
+fn the_bandit_chooses_the_proposer_by_what_it_improved_and_a_list_may_change() {
+    for policy in ["ucb", "thompson"] {
+        let yaml = format!("{{ stagnation: {{ patience: 0 }}, bandit: {{ policy: {policy} }} }}");
+        let mut search = search(&yaml, 1).with_proposers(vec![arm("llm", 1.0), arm("rewrite", 1.0)]);
+        rules_help(&mut search, &["llm", "rewrite"]);
+        let chosen = |search: &Search, name: &str| {
+            let asks = (200..1200).map(|number| search.ask(number).unwrap());
+            asks.filter(|ask| ask.proposer.as_deref() == Some(name)).count()
+        };
+        assert!(chosen(&search, "rewrite") > 800, "{policy}");
+        // What was told stays told.
+        let changed = search.clone().with_proposers(vec![arm("replay", 1.0), arm("rewrite", 1.0)]);
+        assert!(chosen(&changed, "replay") > 0 && chosen(&changed, "llm") == 0, "{policy}");
+        assert_eq!(
+            chosen(&changed.with_proposers(vec![arm("llm", 1.0)]), "llm"),
+            0,
+            "of one there is no choice"
+        );
+    }
+}
+
+#[test]
+fn fixed_weights_choose_the_proposer_too_and_one_alone_changes_no_ask() {
+    let mut search = search("num_islands: 1", 1).with_proposers(vec![arm("llm", 1.0), arm("rewrite", 3.0)]);
+    rules_help(&mut search, &["llm", "rewrite"]);
+    let alone = search.clone().with_proposers(vec![arm("llm", 1.0)]);
+    let none = search.clone().with_proposers(Vec::new());
+    let asks: Vec<_> = (200..1200).map(|number| search.ask(number).unwrap()).collect();
+    let rules = asks.iter().filter(|ask| ask.proposer.as_deref() == Some("rewrite")).count();
+    assert!((700..800).contains(&rules), "{rules}");
+    assert!((200..300).all(|number| alone.ask(number) == none.ask(number)));
 }
 
 #[test]
@@ -296,4 +349,68 @@ fn without_marks_nothing_is_tuned() {
     let mut search = search("tune: { share: 1 }", 1);
     search.tell(&initial("f(0) // @tune"), &measured(0.0, None));
     assert!((1..50).all(|number| search.ask(number).unwrap().tune.is_none()));
+}
+
+/// Answers asks as the run loop does: what is told of each number is `score` of the block size; only tuning and probes do anything.
+fn tune_unmarked(
+    search: &mut Search,
+    numbers: std::ops::Range<u64>,
+    score: impl Fn(f64) -> f64,
+) -> Vec<search::Ask> {
+    let unmarked = |block: f64| format!("let block = {block:.0};\n");
+    let mut sources = BTreeMap::from([(ProgramId::INITIAL, unmarked(8.0))]);
+    search.tell(&initial(&unmarked(8.0)), &measured(score(8.0), None));
+    let mut asks = Vec::new();
+    for number in numbers {
+        let ask = search.ask(number).unwrap();
+        let parent = sources[&ask.parent].clone();
+        let changed = match &ask.tune {
+            Some(values) => search::tune::substitute(&parent, values),
+            None if ask.probe => search::tune::mark(&parent, &(12..13), Language::Rust)
+                .map(|(marked, _, knob)| search::tune::substitute(&marked, &[knob.value * 2.0]).unwrap()),
+            None => None,
+        };
+        let operator = ask.operator.clone().unwrap_or_default();
+        let code = changed.as_ref().map(|source| Fingerprint::of(source, Language::Rust));
+        let told = Proposal { code, ..proposal(number, "", &operator, None) };
+        let told = Proposal { parent: Some(ask.parent), island: ask.island, ..told };
+        let outcome = match changed {
+            Some(source) => {
+                let value: String = source[12..].chars().take_while(char::is_ascii_digit).collect();
+                sources.insert(ProgramId(number), source);
+                measured(score(value.parse().unwrap()), None)
+            }
+            None => Outcome::NoChange,
+        };
+        search.tell_proposal(told, &outcome);
+        asks.push(ask);
+    }
+    asks
+}
+
+#[test]
+fn a_number_without_a_mark_is_tuned_once_a_probe_has_changed_the_score() {
+    let yaml = "{ num_islands: 1, tune: { share: 0.5, find: true } }";
+    // From 8 the first probe goes to 16, which is worse: the best one has no mark of its own.
+    let score = |block: f64| -(block - 5.0).abs();
+    let mut found = search(yaml, 1);
+    let asks = tune_unmarked(&mut found, 1..80, score);
+    let probes = asks.iter().filter(|ask| ask.probe).count();
+    assert!((1..=20).contains(&probes), "{probes}");
+    assert!(asks.iter().all(|ask| !ask.probe || ask.operator.as_deref() == Some(PROBE)));
+    assert!(asks.iter().any(|ask| ask.tune.is_some()));
+    assert!(found.best().unwrap().score.get() > -1.5, "{}", found.best().unwrap().score);
+    assert_eq!(tune_unmarked(&mut search(yaml, 1), 1..80, score), asks);
+}
+
+#[test]
+fn a_number_that_changes_nothing_is_not_tuned_and_without_the_key_none_is_looked_for() {
+    let mut search_on = search("{ num_islands: 1, tune: { share: 0.5, find: true } }", 1);
+    let asks = tune_unmarked(&mut search_on, 1..80, |_| 1.0);
+    assert!(asks.iter().all(|ask| ask.tune.is_none()));
+    let probes = asks.iter().filter(|ask| ask.probe).count();
+    assert!((1..=8).contains(&probes), "{probes}");
+    let mut search_off = search("{ num_islands: 1, tune: { share: 0.5 } }", 1);
+    let asks = tune_unmarked(&mut search_off, 1..80, |block| block);
+    assert!(asks.iter().all(|ask| ask.tune.is_none() && !ask.probe));
 }

@@ -117,6 +117,12 @@ fn read(text: &str) -> Option<(Value, String)> {
 }
 
 impl Literal {
+    /// Where its digits are, without the suffix; none for a truth value.
+    pub(super) fn digits(&self) -> Option<Range<usize>> {
+        let is_number = !matches!(self.value, Value::Boolean(_));
+        is_number.then(|| self.range.start..self.range.end - self.suffix.len())
+    }
+
     /// Another value in its place.
     pub(super) fn vary(&self, rng: &mut ChaCha8Rng) -> Edit {
         let text = match self.value {
