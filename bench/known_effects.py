@@ -63,7 +63,7 @@ def handicapped(source, effect):
     elements = int(share * PEAK / LAYERS / 4)
     source = replaced(source, "    scale: f32,\n}", "    scale: f32,\n    ballast: Array,\n}")
     built = "Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale })"
-    ballast = f"""let ballast = Array::zeros(&[{elements}], Dtype::Float32)?;
+    ballast = f"""let ballast = ops::zeros(&[{elements}], Dtype::Float32)?;
         ballast.eval()?;
         Ok(Self {{ weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale, ballast }})"""
     source = replaced(source, built, ballast)
