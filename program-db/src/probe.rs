@@ -74,7 +74,10 @@ fn first_bytes(path: &Path) -> Result<Option<Vec<u8>>, DbError> {
 
 async fn look_inside(path: &Path, busy_timeout: Duration, immutable: bool) -> Result<Found, sqlx::Error> {
     let mut connection = read_only(path, busy_timeout, immutable).connect().await?;
-    let found = recognise(&mut connection, immutable).await?;
+    // In one transaction: somebody may be creating it, and a file without our mark but with tables is somebody else's.
+    let mut reading = connection.begin().await?;
+    let found = recognise(&mut reading, immutable).await?;
+    reading.rollback().await?;
     connection.close().await?;
     Ok(found)
 }
