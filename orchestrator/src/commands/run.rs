@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use evaluator::history::History;
 use evaluator::order::Tier;
-use program_db::{NewProgram, NewRun, ProgramDb, RunId};
+use program_db::{DbError, NewProgram, NewRun, ProgramDb, RunId};
 use search::{Fingerprint, Outcome};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,12 @@ pub(super) async fn run(db: Option<&Path>, arguments: &RunArgs) -> Result<ExitCo
 pub(super) async fn resume(db: Option<&Path>, arguments: &ResumeArgs) -> Result<ExitCode, Failure> {
     let path = open::database_path(db)?;
     // Resuming needs a database that is there: opening for writing would make an empty one.
-    ProgramDb::open_read_only(&path).await.map_err(storage)?.close().await;
+    match ProgramDb::open_read_only(&path).await {
+        Ok(db) => db.close().await,
+        // It is there, and opening it for writing upgrades it.
+        Err(DbError::Older { .. }) => {}
+        Err(error) => return Err(storage(error)),
+    }
     let db = ProgramDb::open(&path).await.map_err(storage)?;
     let run = match arguments.run {
         Some(run) => db.run(run).await.map_err(storage)?,
