@@ -11,9 +11,6 @@ use crate::verdict;
 
 /// Standard errors by which a metric must be worse than its minimal effect to be called so.
 const SURE: f64 = 3.0;
-/// What a machine's drift may do between a screening's trial and the reference's trials that it is compared with. Pairs need no such
-/// allowance.
-const DRIFT: f64 = 0.1;
 /// A noise-free metric's variance is taken to be this, which is 0.01 %.
 const LEAST_VARIANCE: f64 = 1e-8;
 
@@ -72,11 +69,11 @@ impl Measure {
         }
     }
 
-    /// Whether the metric is worse by more than `minimal`, beyond noise and, if it is noisy at all, drift.
+    /// Whether the metric is worse by more than `minimal`. A screening shows that of a metric without noise only: its trials and the
+    /// reference's ran at other times, and a machine that became busy in between halves any kernel's speed.
     fn is_worse(&self, minimal: f64, noise_floor: f64) -> bool {
         let is_paired = self.typical.is_some();
-        let least = if is_paired || self.sigma <= noise_floor { minimal } else { minimal.max(DRIFT) };
-        self.mean + SURE * self.variance.sqrt() < -least
+        (is_paired || self.sigma <= noise_floor) && self.mean + SURE * self.variance.sqrt() < -minimal
     }
 
     fn to_effect(&self, metric: Metric, references: &References, claim: Option<&Claim>) -> Effect {
@@ -180,7 +177,7 @@ pub(super) fn unclaimed(
     Decision::Judged(Box::new(Judgement { verdict, log_score, effects, loss, claim: None, reason, records }))
 }
 
-/// Two trials took more than the reference's time too often: measured, and worse.
+/// Two trials took too many times the reference's time: measured, and given up. Not called worse: they weren't compared in pairs.
 pub(super) fn too_slow(
     state: &State,
     rules: &Rules,
@@ -197,12 +194,12 @@ pub(super) fn too_slow(
         .collect();
     let effects = effects(state, rules, &measures, None);
     let reason = format!(
-        "regressed: two trials took more than {} times as long as the reference's ({})",
+        "inconclusive: two trials took more than {} times as long as the reference's, which nobody waits for ({})",
         rules.settings.slow,
         describe(&effects)
     );
     Decision::Judged(Box::new(Judgement {
-        verdict: Verdict::Regressed,
+        verdict: Verdict::Inconclusive,
         log_score: log_score(state, rules, &measures),
         effects,
         loss: LossVerdict { holds: true, ..LossVerdict::unknown(0.0, 0.0, rules.settings.screen_loss) },
