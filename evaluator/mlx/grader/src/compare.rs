@@ -24,9 +24,10 @@ pub struct Judge {
 /// straightforward ones, and a float32 layer computed even partly in half precision takes 275 times that or more.
 pub const ERROR_BUDGET: f32 = 16.0;
 
-/// In half precision the straightforward executions include one that rounds everything, and honest kernels need 1.3 times
-/// its error at most: a quarter of the budget is enough.
-const HALF_BUDGET: f64 = 0.25;
+/// In half precision the straightforward executions include one that rounds everything, and honest kernels mostly need 1.3 times
+/// its error. One that sums its groups apart needed 4.4 times in one of some hundred challenges, so half of the budget it is: what
+/// is wrong and not only rough is caught in single precision, by a finer measure.
+const HALF_BUDGET: f64 = 0.5;
 
 /// No kernel of a half-precision layer may be further off than this, however badly MLX's own does.
 pub const CEILING: f64 = 0.25;
