@@ -35,15 +35,18 @@ impl Style {
     }
 }
 
-/// Shows events until the stream ends.
+/// Shows events until the stream ends. On a thread of its own: who reads a pipe slowly holds up nobody else.
 pub fn show(style: Style, mut events: Receiver<Event>) -> JoinHandle<()> {
-    tokio::spawn(async move {
+    tokio::task::spawn_blocking(move || {
         let mut screen = Screen::new(style);
         loop {
-            match events.recv().await {
+            match events.blocking_recv() {
                 Ok(event) => screen.show(&event),
                 Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "progress fell behind"),
                 Err(RecvError::Closed) => break,
+            }
+            if events.is_empty() || screen.lines.len() > 1 << 16 {
+                screen.flush();
             }
         }
         screen.finish();
@@ -53,24 +56,27 @@ pub fn show(style: Style, mut events: Receiver<Event>) -> JoinHandle<()> {
 struct Screen {
     style: Style,
     bar: Option<ProgressBar>,
+    /// Lines that are still to be written: one write takes all that have come together.
+    lines: String,
 }
 
 impl Screen {
     fn new(style: Style) -> Self {
-        Self { style, bar: None }
+        Self { style, bar: None, lines: String::new() }
     }
 
     fn show(&mut self, event: &Event) {
         match self.style {
             Style::Json => {
                 if let Ok(line) = serde_json::to_string(event) {
-                    // A closed pipe must not stop the run.
-                    let _ = writeln!(std::io::stdout(), "{line}");
+                    self.lines.push_str(&line);
+                    self.lines.push('\n');
                 }
             }
             Style::Plain => {
                 if let Some(line) = line(event) {
-                    let _ = writeln!(std::io::stderr(), "{line}");
+                    self.lines.push_str(&line);
+                    self.lines.push('\n');
                 }
             }
             Style::Bar => self.show_bar(event),
@@ -103,7 +109,20 @@ impl Screen {
         }
     }
 
-    fn finish(&self) {
+    /// A closed pipe must not stop the run.
+    fn flush(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        let _ = match self.style {
+            Style::Json => {
+                std::io::stdout().write_all(lines.as_bytes()).and_then(|()| std::io::stdout().flush())
+            }
+            Style::Plain => std::io::stderr().write_all(lines.as_bytes()),
+            Style::Bar => Ok(()),
+        };
+    }
+
+    fn finish(&mut self) {
+        self.flush();
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

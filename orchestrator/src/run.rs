@@ -3,8 +3,10 @@
 //! Store before tell: what search knows is in the database already, so a killed run loses nothing, and a resumed one
 //! is the same loop, fed from the database until that ends.
 
+mod arrivals;
 mod champion;
 mod ending;
+mod exhibits;
 mod measurement;
 mod seen;
 mod store;
@@ -12,11 +14,12 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job, Purpose};
-use search::{Arm, Ask, Fingerprint, Language, Outcome, PROBE, ProgramId, Search, Stage, TUNE};
-use tokio::task::JoinSet;
+use evaluator::{Evaluator, EvaluatorError, Job, Purpose};
+use search::{Arm, Ask, Language, Outcome, PROBE, ProgramId, Search, Stage, TUNE};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::arrivals::{Arrivals, Arrived, Done, Evaluated};
 pub use self::champion::compare;
 use self::ending::Ending;
 pub use self::measurement::{history, stored_decision, stored_trial};
@@ -26,7 +29,7 @@ use crate::config::{Config, WeightedProposer};
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};
 use crate::pipeline::{Pipeline, Step};
-use crate::proposer::{Guidance, ProblemText, Proposal, Proposer, ProposerError, Request, tune};
+use crate::proposer::{Guidance, ProblemText, Proposer, Request, tune};
 
 /// What a run works with.
 pub struct Run {
@@ -75,12 +78,6 @@ struct Finished {
     replayed: bool,
 }
 
-/// What a task brings back to the loop.
-enum Done {
-    Proposed(u64, Origin, Vec<ProgramId>, Box<Result<Proposal, ProposerError>>),
-    Evaluated(search::Proposal, Box<Result<EvaluationReport, EvaluatorError>>),
-}
-
 /// The loop's own state.
 struct Loop {
     run: Run,
@@ -88,6 +85,7 @@ struct Loop {
     pipeline: Pipeline<Proposed, Finished>,
     seen: SeenCodes,
     tasks: JoinSet<Done>,
+    arrivals: Arrivals,
     proposing: usize,
     ending: Option<Ending>,
     outcomes: u64,
@@ -117,6 +115,7 @@ impl Run {
             pipeline,
             seen: SeenCodes::new(max_similarity),
             tasks: JoinSet::new(),
+            arrivals: Arrivals::default(),
             proposing: 0,
             ending: None,
             outcomes: 0,
@@ -148,12 +147,17 @@ impl Loop {
             }
             match self.pipeline.next_step() {
                 Step::Ask(number) => self.ask(number).await?,
-                Step::Admit(number, proposed) => self.admit(number, proposed).await?,
+                Step::Admit(number, proposed) => self.admit(number, proposed)?,
                 Step::Tell(number, finished) => self.tell(number, finished)?,
-                Step::Wait => self.wait(deadline).await?,
+                Step::Wait => {
+                    let waited = self.wait(deadline).await;
+                    self.store_arrivals().await?;
+                    waited?;
+                }
                 Step::Done => break,
             }
         }
+        self.store_arrivals().await?;
         self.ending.take().map_or(Ok(StopReason::Iterations), Ending::result)
     }
 
@@ -191,22 +195,22 @@ impl Loop {
         let Ask { inspirations, tune, probe, .. } = ask;
         self.proposing += 1;
         self.tasks.spawn(async move {
+            let language = request.language;
             let proposal = match tune {
                 Some(values) => Ok(tune::propose(&request.parent, &values)),
                 None if probe => Ok(tune::probe(&request)),
                 None => proposer.propose(request).await,
             };
-            Done::Proposed(number, origin, inspirations, Box::new(proposal))
+            Done::proposed(number, origin, inspirations, proposal, language)
         });
         Ok(())
     }
 
     /// An ask in words and sources.
-    async fn request(&self, ask: &Ask) -> Result<Request, Failure> {
-        let exhibit = async |id: ProgramId| self.run.store.exhibit(id).await;
+    async fn request(&mut self, ask: &Ask) -> Result<Request, Failure> {
         let mut exhibits = Vec::new();
         for id in &ask.inspirations {
-            exhibits.push(exhibit(*id).await?);
+            exhibits.push(self.run.store.exhibit(*id).await?);
         }
         let count = self.run.config.prompt.num_failures;
         let mut failed: Vec<ProgramId> = self.search.failures_of(ask.parent).rev().take(count).collect();
@@ -216,7 +220,7 @@ impl Loop {
             seed: ask.seed,
             language: self.language(),
             problem: self.run.problem.clone(),
-            parent: exhibit(ask.parent).await?,
+            parent: self.run.store.exhibit(ask.parent).await?,
             inspirations: exhibits,
             failures: self.run.store.failures(&failed).await?,
             seen: self.seen.as_of(self.outcomes, self.language()),
@@ -231,24 +235,22 @@ impl Loop {
     }
 
     /// Decides, in order of numbers, whether a proposal is evaluated; if so, starts that.
-    async fn admit(&mut self, number: u64, proposed: Proposed) -> Result<(), Failure> {
+    fn admit(&mut self, number: u64, proposed: Proposed) -> Result<(), Failure> {
         let Proposed { told, source, outcome, replayed } = proposed;
         let is_tuning = told.operator == TUNE || told.operator == PROBE;
         let may_be_near = outcome.is_some() || is_tuning || told.parent.is_none();
         let refusal = told.code.as_ref().and_then(|code| self.seen.register(code, number, may_be_near));
-        let outcome = match (outcome, refusal) {
-            (None, Some(refusal)) if told.parent.is_some() => {
+        match (outcome, refusal, source) {
+            (Some(outcome), ..) => self.pipeline.finished(number, Finished { told, outcome, replayed }),
+            (None, Some(refusal), _) if told.parent.is_some() => {
                 let same_as_parent = matches!(refusal, Outcome::Duplicate { of } if Some(of) == told.parent);
-                let refusal = if same_as_parent { Outcome::NoChange } else { refusal };
-                self.run.store.outcome(number, &refusal).await?;
-                Some(refusal)
+                let outcome = if same_as_parent { Outcome::NoChange } else { refusal };
+                self.arrivals.outcome(told, outcome);
             }
-            (outcome, _) => outcome,
-        };
-        match (outcome, source) {
-            (Some(outcome), _) => self.pipeline.finished(number, Finished { told, outcome, replayed }),
-            (None, Some(source)) => self.evaluate(told, source),
-            (None, None) => return Err(internal("a stored proposal has neither program nor outcome")),
+            (None, _, Some(source)) => self.evaluate(told, source),
+            (None, _, None) => {
+                return Err(internal("a stored proposal has neither program nor outcome"));
+            }
         }
         Ok(())
     }
@@ -263,105 +265,93 @@ impl Loop {
         }
         let evaluator = self.run.evaluator.clone();
         let kernel = told.code.as_ref().map_or_else(String::new, |code| code.hash.to_string());
+        let shown = source.as_str().into();
         let job = Job { id: told.id.0, program: source, kernel, purpose: Purpose::Search };
         self.tasks.spawn(async move {
             let report = evaluator.evaluate(job).await;
-            Done::Evaluated(told, Box::new(report))
+            Done::Evaluated(Box::new(Evaluated { told, source: shown, report }))
         });
     }
 
-    /// Waits for a task, an interrupt or the deadline, and stores what a task brings.
+    /// Waits for a task, an interrupt or the deadline, unless something is there to be stored; and takes in what all
+    /// tasks have brought that have ended by now.
     async fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
-        let interrupted = self.run.interrupt.clone();
-        // Once nothing but proposals is waited for, an interrupt changes nothing more; it would only be met again and again.
-        let stopping = self.ending.as_ref().is_some_and(Ending::drops_evaluations);
-        let watching = self.ending.is_none();
-        let deadline = deadline.filter(|_| watching);
-        let pause = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let done = tokio::select! {
-            biased;
-            () = interrupted.cancelled(), if !stopping => return Ok(()),
-            () = pause => return Ok(()),
-            done = self.tasks.join_next() => done,
-        };
-        match done {
-            Some(Ok(Done::Proposed(number, origin, inspirations, proposal))) => {
-                self.proposing -= 1;
-                match *proposal {
-                    Ok(proposal) => self.keep(number, origin, inspirations, proposal).await?,
-                    Err(error) => self.end(Ending::proposer(&error)),
+        if self.arrivals.is_empty() {
+            let interrupted = self.run.interrupt.clone();
+            // Once nothing but proposals is waited for, an interrupt changes nothing more; it would only be met again and again.
+            let stopping = self.ending.as_ref().is_some_and(Ending::drops_evaluations);
+            let watching = self.ending.is_none();
+            let deadline = deadline.filter(|_| watching);
+            let pause = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
                 }
-            }
-            Some(Ok(Done::Evaluated(told, report))) => {
-                let number = told.id.0;
-                let outcome = match *report {
-                    Ok(report) => {
-                        self.run.store.evaluation(number, &report).await?;
-                        report.outcome
-                    }
-                    // Other programs pass while this one kills the evaluator each time it is sent: its own doing, and
-                    // without an outcome every resume would meet it again.
-                    Err(error @ EvaluatorError::GaveUp { .. }) if number > 0 => {
-                        let outcome = Outcome::Crash { stage: Stage::Trial, message: error.to_string() };
-                        self.run.store.outcome(number, &outcome).await?;
-                        outcome
-                    }
-                    Err(error) => {
-                        self.end(Ending::evaluator(&error));
-                        return Ok(());
-                    }
-                };
-                self.pipeline.finished(number, Finished { told, outcome, replayed: false });
-            }
-            Some(Err(error)) => return Err(internal(&format!("a task of the run loop failed: {error}"))),
-            None => return Err(internal("the run loop waits for nothing")),
+            };
+            let done = tokio::select! {
+                biased;
+                () = interrupted.cancelled(), if !stopping => return Ok(()),
+                () = pause => return Ok(()),
+                done = self.tasks.join_next() => done,
+            };
+            let done = done.ok_or_else(|| internal("the run loop waits for nothing"))?;
+            self.take(done)?;
+        }
+        while let Some(done) = self.tasks.try_join_next() {
+            self.take(done)?;
         }
         Ok(())
     }
 
-    /// Stores a proposal the moment it is there: a model's reply is paid for.
-    async fn keep(
-        &mut self,
-        number: u64,
-        origin: Origin,
-        inspirations: Vec<ProgramId>,
-        proposal: Proposal,
-    ) -> Result<(), Failure> {
-        let language = self.language();
-        let code = proposal.change.as_ref().ok().map(|source| Fingerprint::of(source, language));
-        self.run.store.proposal(number, origin, inspirations, &proposal, code.as_ref()).await?;
-        self.run.events.send(Event::Proposed {
-            number,
-            parent: origin.parent.0,
-            island: origin.island,
-            proposer: proposal.proposer.to_owned(),
-            operator: proposal.operator.clone(),
-            model: proposal.model.clone(),
-            seconds: proposal.latency.as_secs_f64(),
-        });
-        // As the database counts it.
-        let generation = self.search.get(origin.parent).map_or(1, |parent| parent.generation + 1);
-        let told = search::Proposal {
-            id: ProgramId(number),
-            parent: Some(origin.parent),
-            island: origin.island,
-            generation: if code.is_some() { generation } else { 0 },
-            code,
-            proposer: proposal.proposer.to_owned(),
-            operator: proposal.operator,
-            model: proposal.model,
-            cost: proposal.cost,
-        };
-        let (source, outcome) = match proposal.change {
-            Ok(source) => (Some(source), None),
-            Err(outcome) => (None, Some(outcome)),
-        };
-        self.pipeline.proposed(number, Proposed { told, source, outcome, replayed: false });
+    /// Takes in what a task has brought; it is still to be stored.
+    fn take(&mut self, done: Result<Done, JoinError>) -> Result<(), Failure> {
+        match done.map_err(|error| internal(&format!("a task of the run loop failed: {error}")))? {
+            Done::Proposed(answer) => {
+                self.proposing -= 1;
+                match *answer {
+                    Ok(answer) => {
+                        // As the database counts it.
+                        let parent = self.search.get(answer.origin.parent);
+                        let generation = parent.map_or(1, |parent| parent.generation + 1);
+                        self.arrivals.proposal(answer, generation);
+                    }
+                    Err(error) => self.end(Ending::proposer(&error)),
+                }
+            }
+            Done::Evaluated(evaluated) => {
+                let Evaluated { told, source, report } = *evaluated;
+                match report {
+                    Ok(report) => self.arrivals.evaluation(told, source, report),
+                    // Other programs pass while this one kills the evaluator each time it is sent: its own doing, and
+                    // without an outcome every resume would meet it again.
+                    Err(error @ EvaluatorError::GaveUp { .. }) if told.parent.is_some() => {
+                        let outcome = Outcome::Crash { stage: Stage::Trial, message: error.to_string() };
+                        self.arrivals.outcome(told, outcome);
+                    }
+                    Err(error) => self.end(Ending::evaluator(&error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what has come, in one transaction, and only then lets anybody know of it.
+    async fn store_arrivals(&mut self) -> Result<(), Failure> {
+        let (records, arrived) = self.arrivals.take();
+        self.run.store.records(&records).await?;
+        for arrived in arrived {
+            match arrived {
+                Arrived::Proposed(proposed, event) => {
+                    self.run.events.send(event);
+                    self.pipeline.proposed(proposed.told.id.0, proposed);
+                }
+                Arrived::Finished(finished) => self.pipeline.finished(finished.told.id.0, finished),
+                Arrived::Evaluated(finished, exhibit) => {
+                    self.run.store.remember(exhibit);
+                    self.pipeline.finished(finished.told.id.0, finished);
+                }
+            }
+        }
         Ok(())
     }
 

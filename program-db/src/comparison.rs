@@ -85,7 +85,9 @@ impl ProgramDb {
             ended_at: comparison.ended_at,
             judgement: comparison.judgement.as_ref(),
         };
-        insert_evaluation(write.connection(), id, measurement, Some(opponent)).await.map_err(self.error())?;
+        insert_evaluation(write.connection(), Some(id), measurement, Some(opponent))
+            .await
+            .map_err(self.error())?;
         write.commit().await
     }
 

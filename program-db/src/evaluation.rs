@@ -105,27 +105,7 @@ impl ProgramDb {
         evaluation: &NewEvaluation,
     ) -> Result<(), DbError> {
         let mut write = self.begin().await?;
-        let id = next_evaluation(write.connection()).await.map_err(self.error())?;
-        let measurement = Measurement {
-            run,
-            number,
-            measured_by: &evaluation.measured_by,
-            started_at: evaluation.started_at,
-            ended_at: evaluation.ended_at,
-            judgement: evaluation.judgement.as_ref(),
-        };
-        insert_evaluation(write.connection(), id, measurement, None).await.map_err(self.error())?;
-        for (index, trial) in (0..).zip(&evaluation.trials) {
-            insert_trial(write.connection(), id, index, trial).await.map_err(self.error())?;
-        }
-        for (index, decision) in (0..).zip(&evaluation.decisions) {
-            insert_decision(write.connection(), id, index, decision).await.map_err(self.error())?;
-        }
-        for (index, artifact) in (0..).zip(&evaluation.artifacts) {
-            insert_artifact(write.connection(), id, index, artifact).await.map_err(self.error())?;
-        }
-        // Last: with its outcome an evaluation is complete, and triggers refuse any more of it.
-        insert_outcome(self, write.connection(), run, number, &evaluation.outcome, Some(id)).await?;
+        insert_whole(self, write.connection(), run, number, evaluation).await?;
         write.commit().await
     }
 
@@ -188,20 +168,50 @@ impl ProgramDb {
     }
 }
 
+/// Inserts an evaluation with everything that belongs to it.
+pub(crate) async fn insert_whole(
+    db: &ProgramDb,
+    connection: &mut SqliteConnection,
+    run: RunId,
+    number: ProgramId,
+    evaluation: &NewEvaluation,
+) -> Result<(), DbError> {
+    let measurement = Measurement {
+        run,
+        number,
+        measured_by: &evaluation.measured_by,
+        started_at: evaluation.started_at,
+        ended_at: evaluation.ended_at,
+        judgement: evaluation.judgement.as_ref(),
+    };
+    let id = insert_evaluation(connection, None, measurement, None).await.map_err(db.error())?;
+    for (index, trial) in (0..).zip(&evaluation.trials) {
+        insert_trial(connection, id, index, trial).await.map_err(db.error())?;
+    }
+    for (index, decision) in (0..).zip(&evaluation.decisions) {
+        insert_decision(connection, id, index, decision).await.map_err(db.error())?;
+    }
+    for (index, artifact) in (0..).zip(&evaluation.artifacts) {
+        insert_artifact(connection, id, index, artifact).await.map_err(db.error())?;
+    }
+    // Last: with its outcome an evaluation is complete, and triggers refuse any more of it.
+    insert_outcome(db, connection, run, number, &evaluation.outcome, Some(id)).await
+}
+
 /// The id that the next evaluation gets, within a transaction that writes.
 pub(crate) async fn next_evaluation(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM evaluation").fetch_one(connection).await
 }
 
-/// Inserts the row itself. `opponent` makes it a comparison.
+/// Inserts the row itself, with this id or else the next, which it returns. `opponent` makes it a comparison.
 pub(crate) async fn insert_evaluation(
     connection: &mut SqliteConnection,
-    id: i64,
+    id: Option<i64>,
     measurement: Measurement<'_>,
     opponent: Option<&str>,
-) -> Result<(), sqlx::Error> {
+) -> Result<i64, sqlx::Error> {
     let Measurement { run, number, measured_by: by, started_at, ended_at, judgement } = measurement;
-    sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO evaluation (id, run_id, number, started_at, ended_at, evaluator, harness, mlx, backend, device,
                                  sandbox, protocol, parameters, purpose, opponent, judgement)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -224,5 +234,5 @@ pub(crate) async fn insert_evaluation(
     .bind(judgement.map(Value::to_string))
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(inserted.last_insert_rowid())
 }

@@ -79,11 +79,14 @@ impl ProgramDb {
     pub async fn measured_history(&self, run: RunId) -> Result<Vec<PastMeasurement>, DbError> {
         self.run(run).await?;
         // In the order of an index. All at once, so that what is stored meanwhile can't come between; and the judgement, which
-        // is long, with its first trial only.
+        // is long, with its first trial only. Evaluations that no protocol was told of, such as all of a command problem, are
+        // left out before their trials are read.
         let mut rows = sqlx::query_as::<_, Row>(
             "SELECT number, code_hash, CASE idx WHEN 0 THEN judgement END AS judgement, trial.*
              FROM evaluation JOIN program USING (run_id, number) JOIN trial ON trial.evaluation_id = evaluation.id
-             WHERE run_id = ? AND purpose = 'search' ORDER BY number, evaluation.id, idx",
+             WHERE run_id = ? AND purpose = 'search' AND EXISTS (
+                 SELECT 1 FROM trial AS told WHERE told.evaluation_id = evaluation.id AND told.trial_number IS NOT NULL)
+             ORDER BY number, evaluation.id, idx",
         )
         .bind(run)
         .fetch(self.readers());

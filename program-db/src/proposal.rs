@@ -107,38 +107,8 @@ impl ProgramDb {
     /// # Errors
     /// [`DbError::AlreadyStored`] if the run has this number.
     pub async fn store_proposal(&self, run: RunId, proposal: &NewProposal) -> Result<(), DbError> {
-        let number = proposal.number;
         let mut write = self.begin().await?;
-        let inspirations: Vec<String> = proposal.inspirations.iter().map(ToString::to_string).collect();
-        sqlx::query(
-            "INSERT INTO proposal (run_id, number, island, parent, proposer, operator, model, tokens_in, tokens_out,
-                                   cost, latency_ms, requests, inspirations, prompt, reply)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(run)
-        .bind(number.0.cast_signed())
-        .bind((proposal.island as u64).cast_signed())
-        .bind(proposal.parent.0.cast_signed())
-        .bind(&proposal.proposer)
-        .bind(&proposal.operator)
-        .bind(&proposal.model)
-        .bind(proposal.tokens_in.map(u64::cast_signed))
-        .bind(proposal.tokens_out.map(u64::cast_signed))
-        .bind(proposal.cost)
-        .bind(proposal.latency.as_millis() as i64)
-        .bind(proposal.requests)
-        .bind(format!("[{}]", inspirations.join(",")))
-        .bind(&proposal.prompt)
-        .bind(&proposal.reply)
-        .execute(write.connection())
-        .await
-        .map_err(self.stored_twice(|| format!("proposal {number} of run {run}")))?;
-        match &proposal.change {
-            Ok(program) => {
-                insert_program(write.connection(), run, number, program).await.map_err(self.error())?;
-            }
-            Err(outcome) => insert_outcome(self, write.connection(), run, number, outcome, None).await?,
-        }
+        insert_proposal(self, write.connection(), run, proposal).await?;
         write.commit().await
     }
 
@@ -177,6 +147,44 @@ impl ProgramDb {
             latency: Duration::from_millis(row.latency_ms.cast_unsigned()),
             requests: row.requests,
         })
+    }
+}
+
+/// Inserts a proposal with its program or its outcome.
+pub(crate) async fn insert_proposal(
+    db: &ProgramDb,
+    connection: &mut SqliteConnection,
+    run: RunId,
+    proposal: &NewProposal,
+) -> Result<(), DbError> {
+    let number = proposal.number;
+    let inspirations: Vec<String> = proposal.inspirations.iter().map(ToString::to_string).collect();
+    sqlx::query(
+        "INSERT INTO proposal (run_id, number, island, parent, proposer, operator, model, tokens_in, tokens_out,
+                               cost, latency_ms, requests, inspirations, prompt, reply)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(run)
+    .bind(number.0.cast_signed())
+    .bind((proposal.island as u64).cast_signed())
+    .bind(proposal.parent.0.cast_signed())
+    .bind(&proposal.proposer)
+    .bind(&proposal.operator)
+    .bind(&proposal.model)
+    .bind(proposal.tokens_in.map(u64::cast_signed))
+    .bind(proposal.tokens_out.map(u64::cast_signed))
+    .bind(proposal.cost)
+    .bind(proposal.latency.as_millis() as i64)
+    .bind(proposal.requests)
+    .bind(format!("[{}]", inspirations.join(",")))
+    .bind(&proposal.prompt)
+    .bind(&proposal.reply)
+    .execute(&mut *connection)
+    .await
+    .map_err(db.stored_twice(|| format!("proposal {number} of run {run}")))?;
+    match &proposal.change {
+        Ok(program) => insert_program(connection, run, number, program).await.map_err(db.error()),
+        Err(outcome) => insert_outcome(db, connection, run, number, outcome, None).await,
     }
 }
 

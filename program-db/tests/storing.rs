@@ -4,7 +4,7 @@
 mod common;
 
 use common::{evaluation, failed, history, measured, new_program, new_proposal, new_run, trial};
-use program_db::{DbError, NewEvaluation, ProgramDb, Stored, Trial};
+use program_db::{DbError, NewEvaluation, ProgramDb, Record, Stored, Trial};
 use search::{Outcome, ProgramId, Verdict};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -397,4 +397,36 @@ async fn a_store_call_that_is_dropped_half_way_leaves_all_or_nothing_and_the_nex
     let halves =
         db.sql("SELECT number FROM proposals WHERE code_hash IS NULL AND kind IS NULL").await.unwrap();
     assert_eq!(halves.rows, Vec::<Vec<program_db::Value>>::new());
+}
+
+#[tokio::test]
+async fn what_is_stored_together_is_all_there_or_nothing_of_it() {
+    let (_folder, db) = database().await;
+    let run = db.create_run(&new_run()).await.unwrap();
+    let proposal = |number| Record::Proposal(Box::new(new_proposal(number, 0)));
+    let outcome = |number, outcome| Record::Outcome { number: ProgramId(number), outcome };
+    let measure = |number, outcome| Record::Evaluation {
+        number: ProgramId(number),
+        evaluation: Box::new(evaluation(outcome)),
+    };
+    db.store(run, &[]).await.unwrap();
+    let good = [
+        proposal(1),
+        proposal(2),
+        outcome(2, Outcome::Duplicate { of: ProgramId(1) }),
+        measure(1, measured(1.5, Verdict::Improved)),
+        measure(0, measured(1.0, Verdict::Inconclusive)),
+    ];
+    db.store(run, &good).await.unwrap();
+    assert_eq!(db.trials(run, ProgramId(1)).await.unwrap().len(), 2);
+    assert_eq!(db.outcome(run, ProgramId(2)).await.unwrap(), Some(Outcome::Duplicate { of: ProgramId(1) }));
+    let stored = db.replay(run).await.unwrap().collect().await.unwrap();
+    assert_eq!(stored.len(), 3);
+
+    // The last of them is there already: so none of them is stored, and the error names that one.
+    let bad = [proposal(3), proposal(4), measure(3, measured(2.0, Verdict::Improved)), proposal(2)];
+    let error = db.store(run, &bad).await.unwrap_err();
+    assert!(matches!(&error, DbError::AlreadyStored { what } if what == "proposal 2 of run 1"), "{error:?}");
+    assert_eq!(db.replay(run).await.unwrap().collect().await.unwrap(), stored);
+    db.store(run, &bad[..3]).await.unwrap();
 }

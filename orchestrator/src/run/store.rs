@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use evaluator::{EvaluationReport, Opponent};
-use program_db::{DbError, NewProgram, NewProposal, Program, ProgramDb, Replay, RunId, Stored};
-use search::{Fingerprint, Language, Outcome, ProgramId};
+use program_db::{DbError, Program, ProgramDb, Record, Replay, RunId, Stored};
+use search::{Language, ProgramId};
 
-use super::measurement::{new_comparison, new_evaluation};
-use super::{Origin, Proposed};
+use super::Proposed;
+use super::exhibits::Exhibits;
+use super::measurement::new_comparison;
 use crate::commands::storage;
 use crate::exit_code::Failure;
-use crate::proposer::{Exhibit, Failure as FailedChild, Proposal};
+use crate::proposer::{Exhibit, Failure as FailedChild};
 
 /// One run in the database.
 pub struct Store {
@@ -19,6 +20,7 @@ pub struct Store {
     /// What earlier sessions stored, in order of numbers; `None` after the last.
     replay: Replay,
     next: Option<Stored>,
+    exhibits: Exhibits,
 }
 
 impl Store {
@@ -26,7 +28,7 @@ impl Store {
     pub async fn open(db: ProgramDb, run: RunId) -> Result<Self, Failure> {
         let mut replay = db.replay(run).await.map_err(storage)?;
         let next = replay.next().await.map_err(storage)?;
-        Ok(Self { db, run, replay, next })
+        Ok(Self { db, run, replay, next, exhibits: Exhibits::default() })
     }
 
     /// The run's id.
@@ -49,53 +51,26 @@ impl Store {
         Ok(Some(Proposed { told, source, replayed: stored.outcome.is_some(), outcome: stored.outcome }))
     }
 
-    /// A proposal, with the program or the outcome that it led to.
-    pub(super) async fn proposal(
-        &self,
-        number: u64,
-        origin: Origin,
-        inspirations: Vec<ProgramId>,
-        proposal: &Proposal,
-        code: Option<&Fingerprint>,
-    ) -> Result<(), Failure> {
-        let change = match (&proposal.change, code) {
-            (Ok(source), Some(code)) => Ok(NewProgram {
-                code_hash: code.hash.to_string(),
-                source: source.clone(),
-                fingerprint: Some(code.to_bytes()),
-            }),
-            (Ok(_), None) => unreachable!("a program has a fingerprint"),
-            (Err(outcome), _) => Err(outcome.clone()),
-        };
-        let row = NewProposal {
-            number: ProgramId(number),
-            island: origin.island,
-            parent: origin.parent,
-            inspirations,
-            proposer: proposal.proposer.to_owned(),
-            operator: proposal.operator.clone(),
-            model: proposal.model.clone(),
-            prompt: proposal.prompt.clone(),
-            reply: proposal.reply.clone(),
-            tokens_in: proposal.tokens_in,
-            tokens_out: proposal.tokens_out,
-            cost: proposal.cost,
-            latency: proposal.latency,
-            requests: proposal.requests,
-            change,
-        };
-        patiently(async || self.db.store_proposal(self.run, &row).await).await
+    /// Stores all of these in one transaction. If one of them can't be stored, the others still are, each by itself: it may
+    /// have been paid for.
+    pub(super) async fn records(&self, records: &[Record]) -> Result<(), Failure> {
+        let stored = patiently(async || self.db.store(self.run, records).await).await;
+        if let Err(error) = &stored
+            && !matches!(error, DbError::DiskFull { .. })
+            && records.len() > 1
+        {
+            for record in records {
+                if let Err(error) = self.db.store(self.run, std::slice::from_ref(record)).await {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+        stored.map_err(storage)
     }
 
-    /// An outcome that needed no evaluation.
-    pub(super) async fn outcome(&self, number: u64, outcome: &Outcome) -> Result<(), Failure> {
-        patiently(async || self.db.store_outcome(self.run, ProgramId(number), outcome).await).await
-    }
-
-    /// An evaluation with its trials, artifacts and outcome.
-    pub(super) async fn evaluation(&self, number: u64, report: &EvaluationReport) -> Result<(), Failure> {
-        let row = new_evaluation(report);
-        patiently(async || self.db.store_evaluation(self.run, ProgramId(number), &row).await).await
+    /// Keeps a stored program in memory, for prompts.
+    pub(super) fn remember(&mut self, exhibit: Exhibit) {
+        self.exhibits.keep(exhibit);
     }
 
     /// The best program that is claimed to be better than the initial one, if any is.
@@ -117,21 +92,32 @@ impl Store {
         report: &EvaluationReport,
     ) -> Result<(), Failure> {
         let row = new_comparison(report);
-        patiently(async || self.db.store_comparison(self.run, number, opponent.as_str(), &row).await).await
+        patiently(async || self.db.store_comparison(self.run, number, opponent.as_str(), &row).await)
+            .await
+            .map_err(storage)
     }
 
     /// A program as proposers are shown it.
-    pub(super) async fn exhibit(&self, id: ProgramId) -> Result<Exhibit, Failure> {
+    pub(super) async fn exhibit(&mut self, id: ProgramId) -> Result<Exhibit, Failure> {
+        if let Some(exhibit) = self.exhibits.get(id) {
+            return Ok(exhibit);
+        }
         let program = self.db.program(self.run, id).await.map_err(storage)?;
         let artifacts = self.db.artifacts(self.run, id).await.map_err(storage)?;
         let artifacts = artifacts.into_iter().map(|artifact| (artifact.name, artifact.content)).collect();
-        Ok(Exhibit { id, source: program.source.into(), outcome: program.outcome, artifacts })
+        let exhibit = Exhibit { id, source: program.source.into(), outcome: program.outcome, artifacts };
+        self.exhibits.keep(exhibit.clone());
+        Ok(exhibit)
     }
 
     /// Proposals that came to nothing, as proposers are shown them.
     pub(super) async fn failures(&self, ids: &[ProgramId]) -> Result<Vec<FailedChild>, Failure> {
         let mut failures = Vec::new();
         for &id in ids {
+            if let Some(Exhibit { source, outcome: Some(outcome), .. }) = self.exhibits.get(id) {
+                failures.push(FailedChild { id, outcome, source: Some(source) });
+                continue;
+            }
             let source = match self.db.program(self.run, id).await {
                 Ok(program) => Some(program.source.into()),
                 Err(DbError::NoProgram { .. }) => None,
@@ -146,15 +132,88 @@ impl Store {
 }
 
 /// Tries again for a few seconds while the disk is full: what is to be stored may have been paid for.
-async fn patiently(store: impl AsyncFn() -> Result<(), DbError>) -> Result<(), Failure> {
+async fn patiently(store: impl AsyncFn() -> Result<(), DbError>) -> Result<(), DbError> {
     for seconds in [1, 2, 4] {
         match store().await {
             Err(error @ DbError::DiskFull { .. }) => {
                 tracing::warn!("{error}; trying again in {seconds} s");
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
             }
-            result => return result.map_err(storage),
+            result => return result,
         }
     }
-    store().await.map_err(storage)
+    store().await
+}
+
+#[cfg(test)]
+mod tests {
+    use program_db::{NewProgram, NewProposal, NewRun};
+    use search::Outcome;
+
+    use super::*;
+
+    fn program(number: u64) -> NewProgram {
+        NewProgram { code_hash: format!("{number}"), source: format!("program {number}"), fingerprint: None }
+    }
+
+    fn proposal(number: u64) -> Record {
+        Record::Proposal(Box::new(NewProposal {
+            number: ProgramId(number),
+            island: 0,
+            parent: ProgramId::INITIAL,
+            inspirations: Vec::new(),
+            proposer: "llm".to_owned(),
+            operator: String::new(),
+            model: None,
+            prompt: None,
+            reply: Some("paid for".to_owned()),
+            tokens_in: None,
+            tokens_out: None,
+            cost: Some(1.0),
+            latency: Duration::ZERO,
+            requests: 1,
+            change: Ok(program(number)),
+        }))
+    }
+
+    async fn opened(folder: &tempfile::TempDir) -> (ProgramDb, Store) {
+        let db = ProgramDb::open(folder.path().join("evolve.db")).await.unwrap();
+        let run = NewRun {
+            title: String::new(),
+            problem: "p".to_owned(),
+            config: String::new(),
+            config_path: String::new(),
+            seed: 1,
+            lookahead: 1,
+            initial: program(0),
+        };
+        let run = db.create_run(&run).await.unwrap();
+        let store = Store::open(db.clone(), run).await.unwrap();
+        (db, store)
+    }
+
+    #[tokio::test]
+    async fn what_was_paid_for_is_stored_even_beside_what_cannot_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let (db, store) = opened(&folder).await;
+        store.records(&[proposal(2)]).await.unwrap();
+        let failure = store.records(&[proposal(1), proposal(2), proposal(3)]).await.unwrap_err();
+        assert!(failure.message.contains("proposal 2 of run 1 is in the database already"), "{failure:?}");
+        let stored = db.replay(1).await.unwrap().collect().await.unwrap();
+        assert_eq!(stored.iter().map(|it| it.number.0).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_program_is_shown_alike_from_memory_and_from_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, mut store) = opened(&folder).await;
+        let outcome = Outcome::Duplicate { of: ProgramId::INITIAL };
+        store.records(&[proposal(1), Record::Outcome { number: ProgramId(1), outcome }]).await.unwrap();
+        let read = store.exhibit(ProgramId(1)).await.unwrap();
+        assert_eq!(store.exhibits.get(ProgramId(1)), Some(read.clone()));
+        assert_eq!(store.exhibit(ProgramId(1)).await.unwrap(), read);
+        // The initial program has no outcome yet: it may still get one.
+        let initial = store.exhibit(ProgramId::INITIAL).await.unwrap();
+        assert_eq!((initial.outcome, store.exhibits.get(ProgramId::INITIAL)), (None, None));
+    }
 }
