@@ -27,6 +27,9 @@ pub(crate) enum Pipes {
     Output,
     /// Both.
     Both,
+    /// Both to one end of a socket pair. Unlike a pipe it can't be opened a second time by way of `/proc`, so that a process
+    /// can keep it from those that it starts.
+    Socket,
 }
 
 /// A command could not be run, for a reason that is ours.
@@ -58,9 +61,12 @@ pub(crate) struct Launcher {
 }
 
 /// A command that runs. Dropping it kills the command and everything that it started.
+#[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) stdout: Option<ChildStdout>,
+    /// The other end of [`Pipes::Socket`].
+    pub(crate) socket: Option<UnixStream>,
     lifeline: OwnedWriteHalf,
     tier: watch::Receiver<Option<Tier>>,
     memory: mpsc::Receiver<MemoryUse>,
@@ -84,7 +90,14 @@ impl Launcher {
         trial_protocol::write_frame(&ours, order)?;
         ours.set_nonblocking(true)?;
         let (news, lifeline) = UnixStream::from_std(ours)?.into_split();
-        let mut child = self.spawn(pipes, theirs.into())?;
+        let (socket, inside) = if pipes == Pipes::Socket {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            (Some(UnixStream::from_std(ours)?), Some(OwnedFd::from(theirs)))
+        } else {
+            (None, None)
+        };
+        let mut child = self.spawn(pipes, inside, theirs.into())?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (sender, ended) = oneshot::channel();
         let (told_tier, tier) = watch::channel(None);
@@ -97,7 +110,7 @@ impl Launcher {
             // Nobody may be waiting any more.
             let _ = sender.send(ended);
         });
-        Ok(Running { stdin, stdout, lifeline, tier, memory, ended })
+        Ok(Running { stdin, stdout, socket, lifeline, tier, memory, ended })
     }
 
     /// Waits until every command is gone, at most `patience`. To be called when none is started any more.
@@ -111,15 +124,19 @@ impl Launcher {
         let _ = tokio::time::timeout(patience, all_gone).await;
     }
 
-    fn spawn(&self, pipes: Pipes, control: OwnedFd) -> Result<Child, LaunchError> {
+    fn spawn(&self, pipes: Pipes, socket: Option<OwnedFd>, control: OwnedFd) -> Result<Child, LaunchError> {
         let pipe = |wanted| if wanted { Stdio::piped() } else { Stdio::null() };
+        let (stdin, stdout) = match socket {
+            Some(socket) => (Stdio::from(socket.try_clone()?), Stdio::from(socket)),
+            None => (pipe(pipes == Pipes::Both), pipe(pipes != Pipes::None)),
+        };
         let mut live = self.lock();
         let child = Command::new(&self.program)
             .env_clear()
             // A signal to our group must leave the launcher alive to clean up.
             .process_group(0)
-            .stdin(pipe(pipes == Pipes::Both))
-            .stdout(pipe(pipes != Pipes::None))
+            .stdin(stdin)
+            .stdout(stdout)
             .stderr(Stdio::from(control))
             .spawn()
             .map_err(|source| LaunchError::Start { program: self.program.clone(), source })?;

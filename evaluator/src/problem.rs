@@ -11,9 +11,11 @@ use trial_protocol::{CheckCase, Model, Training};
 use crate::block::{self, BlockError};
 
 mod defaults;
+mod python;
 mod settings;
 mod validate;
 
+pub use python::PythonEvaluator;
 pub use settings::{FixedSettings, ProtocolSettings, RaceSettings, Seed7Settings};
 
 /// A problem of either kind.
@@ -82,7 +84,12 @@ pub struct CommandProblem {
     pub initial_program: PathBuf,
     /// The command and its arguments; the candidate's path is appended. An argument that names a file in the
     /// problem's folder (the first one only with a `/` in it) is made absolute. It runs in an empty folder of its own.
+    /// Either this or `python`.
+    #[serde(default)]
     pub command: Vec<String>,
+    /// An evaluator in Python, by `OpenEvolve`'s contract.
+    #[serde(default)]
+    pub python: Option<PythonEvaluator>,
     /// A trusted program that makes the task and judges the answer, so that no number comes out of the candidate's process. It is
     /// run twice, without the candidate: with the further arguments `make SEED` it prints a challenge, which the command gets on its
     /// standard input; with `score CHALLENGE ANSWER SECONDS` (two files and the evaluator's own clock) it prints the metrics. Then what
@@ -348,6 +355,9 @@ impl Problem {
                 problem.initial_program = folder.join(&problem.initial_program);
                 name_files(&mut problem.command, folder);
                 name_files(&mut problem.judge, folder);
+                if let Some(python) = &mut problem.python {
+                    python.make_absolute(folder);
+                }
                 for path in problem.sandbox.read.iter_mut().chain(&mut problem.sandbox.devices) {
                     *path = folder.join(&*path);
                 }

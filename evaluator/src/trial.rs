@@ -144,6 +144,18 @@ impl TrialRecord {
 
     /// A trial that has not run yet: everything measured is absent.
     pub fn begin(index: u32, stage: &str, arm: Arm, seed: u64, started_at: i64) -> Self {
+        Self::begin_in(Ambient::read(), index, stage, arm, seed, started_at)
+    }
+
+    /// The same where the surroundings are known already.
+    pub(crate) fn begin_in(
+        ambient: Ambient,
+        index: u32,
+        stage: &str,
+        arm: Arm,
+        seed: u64,
+        started_at: i64,
+    ) -> Self {
         Self {
             index,
             stage: stage.to_owned(),
@@ -151,7 +163,7 @@ impl TrialRecord {
             pair: None,
             reference_first: None,
             references: Vec::new(),
-            ambient: Ambient::read(),
+            ambient,
             arm,
             seed,
             started_at,

@@ -29,7 +29,7 @@ pub(super) struct Executor {
     pub(super) limits: Limits,
     pub(super) settings: SandboxSettings,
     /// What the problem adds to the environment.
-    pub(super) environment: BTreeMap<String, String>,
+    pub(super) further: BTreeMap<String, String>,
     pub(super) confine: Confine,
 }
 
@@ -96,18 +96,23 @@ impl Executor {
         }
     }
 
-    fn order(&self, command: &[String], folder: &Path, read: Vec<PathBuf>) -> Result<Order, Stop> {
+    /// The whole environment of what runs in that folder.
+    pub(super) fn environment(&self, folder: &Path) -> Result<BTreeMap<String, String>, Stop> {
         let mut environment = BTreeMap::from([
             ("PATH".to_owned(), self.path.clone()),
             ("HOME".to_owned(), text(folder)?.to_owned()),
             ("TMPDIR".to_owned(), text(folder)?.to_owned()),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
         ]);
-        environment.extend(self.environment.clone());
+        environment.extend(self.further.clone());
+        Ok(environment)
+    }
+
+    fn order(&self, command: &[String], folder: &Path, read: Vec<PathBuf>) -> Result<Order, Stop> {
         Ok(Order {
             program: PathBuf::from(&command[0]),
             arguments: command[1..].to_vec(),
-            environment,
+            environment: self.environment(folder)?,
             directory: folder.to_owned(),
             deadline_seconds: self.limits.trial_seconds,
             memory_bytes: Some(self.limits.memory_bytes),

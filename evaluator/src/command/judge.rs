@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::execute::{Execution, Executor, Stdout};
-use super::metrics::{self, Printed};
+use super::metrics::{self, Printed, Rule};
 use crate::compile::text;
 use crate::order::How;
 use crate::scratch::write_shared;
@@ -51,7 +51,7 @@ impl Judge {
         if let Some(refusal) = refusal(&stdout) {
             return Ok(Err(refusal));
         }
-        metrics::read(&stdout)
+        metrics::read(&stdout, &Rule::default())
             .map(Ok)
             .map_err(|reason| Stop::Broken(format!("the problem's judge gave no verdict: {reason}")))
     }

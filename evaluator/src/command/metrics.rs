@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use search::Score;
 use serde_json::{Map, Value};
 
-/// Keys that hold the score, the first one found counting.
-const SCORES: [&str; 2] = ["score", "combined_score"];
 /// A nested object of texts for the next prompt.
 const ARTIFACTS: &str = "artifacts";
 /// Bytes that parsing attempts may read in all: output made of half objects must not cost us minutes.
@@ -25,8 +23,45 @@ pub(super) struct Printed {
     pub(super) texts: Vec<(String, String)>,
 }
 
+/// Which of the metrics is the score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    /// The first one of these that is there; else the mean of all numbers.
+    pub(super) scores: Vec<String>,
+    /// What that mean leaves out.
+    pub(super) unscored: Vec<String>,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self { scores: ["score", "combined_score"].map(str::to_owned).to_vec(), unscored: Vec::new() }
+    }
+}
+
+impl Rule {
+    pub(super) fn is_score(&self, name: &str) -> bool {
+        self.scores.iter().any(|score| score == name)
+    }
+
+    /// The score of finite metrics.
+    pub(super) fn score(&self, metrics: &BTreeMap<String, f64>) -> Result<Score, String> {
+        if let Some(score) = self.scores.iter().find_map(|name| metrics.get(name)) {
+            return Score::new(*score).map_err(|error| error.to_string());
+        }
+        let scored = metrics.iter().filter(|(name, _)| !self.unscored.contains(name));
+        let mut numbers: Vec<f64> = scored.map(|(_, number)| *number).collect();
+        if numbers.is_empty() {
+            numbers = metrics.values().copied().collect();
+        }
+        if numbers.is_empty() {
+            return Err("there is no number: it needs `score` or other numeric metrics".to_owned());
+        }
+        Score::new(numbers.iter().sum::<f64>() / numbers.len() as f64).map_err(|error| error.to_string())
+    }
+}
+
 /// `Err` is the reason why there is no score.
-pub(super) fn read(stdout: &str) -> Result<Printed, String> {
+pub(super) fn read(stdout: &str, rule: &Rule) -> Result<Printed, String> {
     let object = last_object(stdout).ok_or_else(|| {
         let hint = "print one such as {\"score\": 1.5}";
         if stdout.trim().is_empty() {
@@ -38,7 +73,7 @@ pub(super) fn read(stdout: &str) -> Result<Printed, String> {
     let mut metrics = BTreeMap::new();
     let mut texts = Vec::new();
     for (name, value) in object {
-        let is_score = SCORES.contains(&name.as_str());
+        let is_score = rule.is_score(&name);
         match value {
             Value::Number(number) => {
                 let number = number.as_f64().filter(|number| number.is_finite());
@@ -53,16 +88,7 @@ pub(super) fn read(stdout: &str) -> Result<Printed, String> {
             other => texts.push((name, plain(other))),
         }
     }
-    let score = match SCORES.iter().find_map(|name| metrics.get(*name)) {
-        Some(score) => *score,
-        None if metrics.is_empty() => {
-            return Err(
-                "the JSON object holds no number: it needs `score` or other numeric metrics".to_owned()
-            );
-        }
-        None => metrics.values().sum::<f64>() / metrics.len() as f64,
-    };
-    let score = Score::new(score).map_err(|error| error.to_string())?;
+    let score = rule.score(&metrics)?;
     Ok(Printed { score, metrics, texts })
 }
 
@@ -70,7 +96,7 @@ fn not_finite(name: &str) -> String {
     format!("`{name}` is not a finite number (NaN, infinity or null)")
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -81,7 +107,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn plain(value: Value) -> String {
+pub(super) fn plain(value: Value) -> String {
     match value {
         Value::String(text) => text,
         other => other.to_string(),
@@ -145,7 +171,7 @@ mod tests {
     use super::*;
 
     fn score(stdout: &str) -> f64 {
-        read(stdout).unwrap().score.get()
+        read(stdout, &Rule::default()).unwrap().score.get()
     }
 
     #[test]
@@ -160,7 +186,9 @@ mod tests {
 
     #[test]
     fn without_a_score_it_is_the_mean_of_the_numbers() {
-        let printed = read("{\"speed\": 1, \"size\": 2.0, \"note\": \"fast\", \"ok\": true}").unwrap();
+        let printed =
+            read("{\"speed\": 1, \"size\": 2.0, \"note\": \"fast\", \"ok\": true}", &Rule::default())
+                .unwrap();
         assert!((printed.score.get() - 1.5).abs() < 1e-12);
         assert_eq!(printed.metrics.len(), 2);
         assert_eq!(
@@ -171,7 +199,9 @@ mod tests {
 
     #[test]
     fn artifacts_are_texts_not_metrics() {
-        let printed = read("{\"score\": 1, \"artifacts\": {\"log\": \"line\\nNaN\", \"n\": 3}}").unwrap();
+        let printed =
+            read("{\"score\": 1, \"artifacts\": {\"log\": \"line\\nNaN\", \"n\": 3}}", &Rule::default())
+                .unwrap();
         assert_eq!(printed.metrics.len(), 1);
         assert_eq!(
             printed.texts,
@@ -196,7 +226,7 @@ mod tests {
             ("{\"score\": null}", "not a finite number"),
             ("{\"score\": 1e999}", "no JSON object"),
         ] {
-            let reason = read(stdout).unwrap_err();
+            let reason = read(stdout, &Rule::default()).unwrap_err();
             assert!(reason.contains(words), "{stdout}: {reason}");
         }
     }
@@ -204,8 +234,8 @@ mod tests {
     #[test]
     fn malicious_output_is_read_in_bounded_time() {
         let stdout = "{\"a\n".repeat(500_000);
-        assert!(read(&stdout).is_err());
+        assert!(read(&stdout, &Rule::default()).is_err());
         let nested = "{\"a\":".repeat(100_000);
-        assert!(read(&nested).is_err());
+        assert!(read(&nested, &Rule::default()).is_err());
     }
 }

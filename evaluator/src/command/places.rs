@@ -38,6 +38,15 @@ pub(super) fn needed(commands: &[&[String]], search_path: &str, further: &[PathB
     without_nested(places)
 }
 
+/// What lies directly in a folder and may be shown: hidden files are where keys and version control live.
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let shown = names.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    let mut entries: Vec<PathBuf> = shown.map(|entry| entry.path()).filter(|path| path.exists()).collect();
+    entries.sort();
+    entries
+}
+
 /// Leaves out what lies within another, and what isn't there.
 fn without_nested(mut places: Vec<PathBuf>) -> Vec<PathBuf> {
     places.retain(|path| path.exists());

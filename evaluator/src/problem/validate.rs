@@ -117,8 +117,25 @@ impl RaceSettings {
 
 impl CommandProblem {
     fn validate(&self) -> Result<(), String> {
-        if self.command.first().is_none_or(String::is_empty) {
-            return Err("`command` is empty: write for example `command: [python3, evaluator.py]`".to_owned());
+        match (&self.command[..], &self.python) {
+            ([], None) => {
+                return Err("neither `command` nor `python` says how to evaluate: write for example \
+                            `python: {file: evaluator.py}` or `command: [sh, evaluate.sh]`"
+                    .to_owned());
+            }
+            ([first, ..], None) if first.is_empty() => {
+                return Err(
+                    "`command` is empty: write for example `command: [python3, evaluator.py]`".to_owned()
+                );
+            }
+            ([_, ..], Some(_)) => {
+                return Err("`command` and `python` are both there: one of them evaluates".to_owned());
+            }
+            (_, Some(python)) => python.validate()?,
+            _ => {}
+        }
+        if self.python.is_some() && !self.judge.is_empty() {
+            return Err("`judge` is for `command`: an evaluator in Python judges by itself".to_owned());
         }
         if self.judge.first().is_some_and(String::is_empty) {
             return Err("`judge` begins with an empty word: write for example `judge: [python3, judge.py]`"

@@ -86,3 +86,13 @@ pub(crate) fn evaluator_processes(folder: &Path) -> Vec<u32> {
     };
     pids.filter(is_ours).collect()
 }
+
+/// A command problem with an evaluator in Python.
+pub(crate) fn python_problem(folder: &Path, evaluator: &str, settings: &str) -> evaluator::LoadedProblem {
+    std::fs::write(folder.join("evaluator.py"), evaluator).unwrap();
+    std::fs::write(folder.join("initial.py"), script("def answer():\n    return 1.0")).unwrap();
+    let yaml =
+        format!("kind: command\nname: test\nlanguage: python\ninitial_program: initial.py\n{settings}");
+    std::fs::write(folder.join("problem.yaml"), yaml).unwrap();
+    evaluator::LoadedProblem::load(folder).unwrap()
+}
