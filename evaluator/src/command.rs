@@ -47,7 +47,7 @@ pub(crate) struct CommandEvaluator {
 /// How a program gets its metrics.
 #[derive(Debug)]
 enum Method {
-    External(External),
+    External(Box<External>),
     Python(Box<Python>),
 }
 
@@ -84,7 +84,7 @@ impl CommandEvaluator {
                 parameters["command"] = json!(problem.command);
                 parameters["judge"] = json!(problem.judge);
                 let tier = executor.tier().await?;
-                (Method::External(external(hello, &problem, executor)), tier)
+                (Method::External(Box::new(external(hello, &problem, executor))), tier)
             }
         };
         let measured_by = MeasuredBy {

@@ -272,6 +272,14 @@ impl Running {
         ended.unwrap_or_else(|_| Err(abandoned()))
     }
 
+    /// Waits a moment for a command that is about to end by itself, then kills it.
+    pub(crate) async fn end_within(mut self, patience: Duration) -> Result<Ended, LaunchError> {
+        match tokio::time::timeout(patience, &mut self.ended).await {
+            Ok(ended) => ended.unwrap_or_else(|_| Err(abandoned())),
+            Err(_) => self.stop().await,
+        }
+    }
+
     /// Kills the command, unless it has ended already, and says how it ended.
     pub(crate) async fn stop(self) -> Result<Ended, LaunchError> {
         drop(self.lifeline);

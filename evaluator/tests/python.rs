@@ -42,8 +42,8 @@ async fn evaluator() -> (TempDir, Evaluator) {
 
 /// A program whose `answer` has these lines.
 fn job(id: u64, lines: &str) -> Job {
-    let body: String = lines.lines().map(|line| format!("    {line}\n")).collect();
-    let program = script(&format!("import os, signal, subprocess, sys, time\ndef answer():\n{body}"));
+    let body = lines.replace('\n', "\n    ");
+    let program = script(&format!("import os, signal, subprocess, sys, time\ndef answer():\n    {body}"));
     Job { id, program, kernel: format!("hash{id}"), purpose: Purpose::Search }
 }
 
@@ -76,5 +76,325 @@ async fn the_module_is_loaded_once_and_no_evaluation_sees_what_another_did() {
         assert_eq!((trial.exit, trial.stage.as_str()), (Exit::Ok, "command"));
         assert!(trial.wall_seconds.unwrap() > 0.0 && trial.process_peak_bytes.unwrap() > 0);
         assert_eq!(report.measured_by.sandbox, evaluator::order::Tier::Full);
+    }
+}
+
+/// Evaluates a program that misbehaves, then an honest one by the same evaluator.
+async fn costs_one_evaluation(evaluator: &Evaluator, lines: &str) -> EvaluationReport {
+    let report = evaluator.evaluate(job(1, lines)).await.unwrap();
+    let next = evaluator.evaluate(job(2, "return 7.0")).await.unwrap();
+    let score = next.outcome.score().unwrap_or_else(|| panic!("after {lines}: {}", next.outcome));
+    assert_eq!(score.get().to_bits(), 7f64.to_bits(), "after {lines}");
+    report
+}
+
+async fn crash(lines: &str) -> (String, EvaluationReport) {
+    let (_folder, evaluator) = evaluator().await;
+    let report = costs_one_evaluation(&evaluator, lines).await;
+    let Outcome::Crash { stage: Stage::Trial, message } = &report.outcome else {
+        panic!("{lines}: {} {:?}", report.outcome, report.artifacts)
+    };
+    (message.clone(), report)
+}
+
+async fn rejection(lines: &str) -> String {
+    let (_folder, evaluator) = evaluator().await;
+    let report = costs_one_evaluation(&evaluator, lines).await;
+    let Outcome::Rejected { reason } = report.outcome else { panic!("{lines}: {}", report.outcome) };
+    reason
+}
+
+async fn timeout(lines: &str) {
+    let (_folder, evaluator) = evaluator().await;
+    let report = costs_one_evaluation(&evaluator, lines).await;
+    assert_eq!(report.outcome, Outcome::Timeout { stage: Stage::Trial, limit_seconds: 1.0 }, "{lines}");
+    assert_eq!(report.trials[0].exit, Exit::Timeout);
+}
+
+#[tokio::test]
+async fn a_hang_is_a_timeout() {
+    timeout("time.sleep(1000)").await;
+}
+
+#[tokio::test]
+async fn a_busy_loop_is_a_timeout() {
+    timeout("while True: pass").await;
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_is_a_timeout_and_dies_with_it() {
+    let sleep = unique_sleep();
+    timeout(&format!("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsubprocess.run(['sleep', '{sleep}'])"))
+        .await;
+    assert_eq!(count_processes(&sleep), 0);
+}
+
+#[tokio::test]
+async fn os_exit_is_a_crash_that_says_so() {
+    let (message, report) = crash("print('so far'); sys.stdout.flush(); os._exit(0)").await;
+    assert!(message.contains("exited with code 0 before it returned a result"), "{message}");
+    assert_eq!(artifact(&report, "stdout"), "so far\n");
+    assert_eq!(report.trials[0].exit, Exit::Crashed);
+}
+
+#[tokio::test]
+async fn a_segfault_is_a_crash_with_its_signal() {
+    let (message, _) = crash("import ctypes; ctypes.string_at(0)").await;
+    assert!(message.contains("SIGSEGV"), "{message}");
+}
+
+#[tokio::test]
+async fn a_program_that_kills_itself_is_run_once_more_and_then_a_crash() {
+    let (message, report) = crash("os.kill(os.getpid(), 9)").await;
+    assert!(message.contains("SIGKILL"), "{message}");
+    let exits: Vec<Exit> = report.trials.iter().map(|trial| trial.exit).collect();
+    assert_eq!(exits, [Exit::Killed; 2], "somebody else may have killed it the first time");
+}
+
+#[tokio::test]
+async fn too_much_memory_is_out_of_memory() {
+    let (_folder, evaluator) = evaluator().await;
+    let expected = Outcome::OutOfMemory { stage: Stage::Trial, limit_bytes: 200_000_000 };
+    // Slowly enough to be seen by the watchdog, and all at once.
+    for lines in [
+        "x = []\nwhile True: x.append(bytearray(b'x') * 10_000_000); time.sleep(0.01)",
+        "x = bytearray(1 << 40)",
+    ] {
+        assert_eq!(costs_one_evaluation(&evaluator, lines).await.outcome, expected, "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_does_not_outlive_its_evaluation() {
+    let (_folder, evaluator) = evaluator().await;
+    let sleep = unique_sleep();
+    let lines = format!(
+        "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.execvp('sleep', ['sleep', '{sleep}'])\n    os._exit(0)\n\
+         os.wait(); time.sleep(0.1)\nreturn 5.0"
+    );
+    let report = costs_one_evaluation(&evaluator, &lines).await;
+    assert!(report.outcome.score().is_some(), "{}", report.outcome);
+    assert_eq!(count_processes(&sleep), 0);
+}
+
+#[tokio::test]
+async fn a_daemon_that_holds_all_pipes_doesnt_hold_up_a_crash() {
+    let (message, _) = crash("if os.fork() == 0: time.sleep(1000)\nos._exit(4)").await;
+    assert!(message.contains("code 4"), "{message}");
+}
+
+#[tokio::test]
+async fn a_fork_bomb_costs_one_evaluation() {
+    let (_folder, evaluator) = evaluator().await;
+    let lines = "while True:\n    try:\n        os.fork()\n    except OSError:\n        pass";
+    let report = costs_one_evaluation(&evaluator, lines).await;
+    // Many processes have much memory together.
+    assert!(["timeout", "out_of_memory"].contains(&report.outcome.kind()), "{}", report.outcome);
+}
+
+#[tokio::test]
+async fn system_exit_is_a_crash_and_not_the_end_of_anything() {
+    let (message, report) = crash("sys.exit(3)").await;
+    assert!(message.starts_with("SystemExit: 3"), "{message}");
+    assert!(artifact(&report, "traceback").contains("sys.exit(3)"));
+}
+
+#[tokio::test]
+async fn an_exception_is_a_crash_with_its_traceback_and_what_was_printed() {
+    let (message, report) =
+        crash("print('p' * 9); print('e' * 9, file=sys.stderr)\nraise ValueError('no good')").await;
+    assert_eq!(message, "ValueError: no good");
+    let traceback = artifact(&report, "traceback");
+    assert!(traceback.starts_with("Traceback") && traceback.contains("in answer"), "{traceback}");
+    assert!(!traceback.contains("contract.py"), "{traceback}");
+    assert_eq!((artifact(&report, "stdout"), artifact(&report, "stderr")), ("ppppppppp\n", "eeeeeeeee\n"));
+}
+
+#[tokio::test]
+async fn a_syntax_error_is_a_crash_that_names_the_line() {
+    let (message, report) = crash("return (").await;
+    assert!(message.starts_with("SyntaxError"), "{message}");
+    assert!(artifact(&report, "traceback").contains("line "));
+}
+
+#[tokio::test]
+async fn nan_and_infinity_are_no_scores() {
+    assert!(
+        rejection("return float('nan')").await.contains("`combined_score` is not a finite number but nan")
+    );
+    assert!(rejection("return {'combined_score': float('-inf')}").await.contains("-inf"));
+}
+
+#[tokio::test]
+async fn none_is_rejected_with_what_it_has_to_be() {
+    let reason = rejection("return None").await;
+    assert!(reason.contains("returned None") && reason.contains("dictionary of metrics"), "{reason}");
+    assert!(rejection("return (1, 2)").await.contains("type tuple"));
+}
+
+#[tokio::test]
+async fn a_score_that_is_text_is_rejected() {
+    let reason = rejection("return {'combined_score': '0.9'}").await;
+    assert!(reason.contains("has to be a number, not text"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_program_that_closes_all_files_costs_one_evaluation() {
+    let (message, _) = crash("os.closerange(0, 1000)\nreturn 1.0").await;
+    assert!(message.contains("before it returned a result"), "{message}");
+}
+
+#[tokio::test]
+async fn garbage_in_whatever_is_open_costs_one_evaluation() {
+    let (_folder, evaluator) = evaluator().await;
+    let lines = "for n in range(3, 200):\n    try: os.write(n, b'garbage' * 100)\n    except OSError: pass\nreturn 1.0";
+    let report = costs_one_evaluation(&evaluator, lines).await;
+    assert_eq!(report.outcome.kind(), "rejected", "{}", report.outcome);
+    let forged = "for n in range(3, 200):\n    try: os.write(n, b'R\\x02\\0\\0\\0{}')\n    except OSError: pass\nreturn 1.0";
+    let report = costs_one_evaluation(&evaluator, forged).await;
+    assert_eq!(report.outcome.kind(), "rejected", "{}", report.outcome);
+}
+
+#[tokio::test]
+async fn a_flood_of_output_is_cut_and_costs_no_more_than_its_time() {
+    let (message, report) =
+        crash("for _ in range(200): os.write(1, b'x' * 100_000)\nprint('the end')\nraise KeyError('k')")
+            .await;
+    assert!(message.contains("KeyError"), "{message}");
+    let stdout = artifact(&report, "stdout");
+    assert!(stdout.len() < 20_000 && stdout.contains("bytes left out") && stdout.ends_with("the end\n"));
+}
+
+#[tokio::test]
+async fn a_filled_disk_is_emptied_for_the_next_evaluation() {
+    let (_folder, evaluator) =
+        evaluator_of(EVALUATOR, &format!("{SETTINGS}sandbox: {{scratch_bytes: 4000000}}\n")).await;
+    let fill = "n = 0\nwhile True:\n    os.makedirs('d%d/e' % n, mode=0o000 if n % 2 else 0o700)\n    n += 1\n    with open(os.environ['TMPDIR'] + '/f%d' % n, 'wb') as f: f.write(b'x' * 500_000)";
+    let report = costs_one_evaluation(&evaluator, fill).await;
+    assert!(
+        report.outcome.to_string().contains("No space left")
+            || report.outcome.to_string().contains("Permission"),
+        "{}",
+        report.outcome
+    );
+    let empty = "return float(len(os.listdir(os.environ['TMPDIR'])))";
+    assert_eq!(
+        score(&evaluator, empty).await.to_bits(),
+        2f64.to_bits(),
+        "the program's folder and the one to be in"
+    );
+    let deep = "for n in range(2000):\n    os.mkdir('d'); os.chdir('d')\nreturn 1.0";
+    assert!(costs_one_evaluation(&evaluator, deep).await.outcome.score().is_some());
+    assert_eq!(score(&evaluator, empty).await.to_bits(), 2f64.to_bits());
+}
+
+#[tokio::test]
+async fn the_server_can_be_neither_killed_nor_stopped_nor_read_by_a_program() {
+    let (_folder, evaluator) = evaluator().await;
+    let first = score(&evaluator, "return os.getppid()").await;
+    let lines = "
+refused = 0
+targets = [os.getppid(), -1, 1, 2]
+for target in targets:
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        try: os.kill(target, number)
+        except OSError: refused += 1
+import ctypes, fcntl
+libc = ctypes.CDLL(None, use_errno=True)
+refused += libc.tkill(os.getppid(), 9) != 0 if hasattr(libc, 'tkill') else libc.syscall(200, os.getppid(), 9) != 0
+r, w = os.pipe()
+try: fcntl.fcntl(r, 8, os.getppid())
+except OSError: refused += 1
+for name in ('mem', 'fd/0', 'fd/3', 'fd/4', 'fd/5'):
+    for mode in ('rb', 'r+b'):
+        flags = os.O_NONBLOCK | (os.O_RDONLY if mode == 'rb' else os.O_RDWR)
+        try: os.read(os.open('/proc/%d/%s' % (os.getppid(), name), flags), 1)
+        except OSError: refused += 1
+return {'combined_score': 1.0, 'refused': refused, 'parent': os.getppid()}";
+    let report = costs_one_evaluation(&evaluator, lines.trim_start()).await;
+    let measured =
+        report.outcome.measured().unwrap_or_else(|| panic!("{} {:?}", report.outcome, report.artifacts));
+    assert!((measured.metrics["parent"] - first).abs() < 1e-9, "the same server");
+    assert!(measured.metrics["refused"] >= 10.0, "{:?}", measured.metrics);
+    assert_eq!(score(&evaluator, "return os.getppid()").await.to_bits(), first.to_bits(), "the same server");
+}
+
+#[tokio::test]
+async fn a_program_sees_no_other_program_and_can_change_nothing_that_the_next_one_reads() {
+    let (folder, evaluator) = evaluator().await;
+    let lines = "
+import evaluation_module
+evaluation_module.evaluate = lambda path: {'combined_score': 99}
+for name in ('evaluator.py', evaluation_module.__file__):
+    try:
+        with open(name, 'a') as file: file.write('oops')
+    except OSError: continue
+    return 3.0
+for name in ('evaluator.py', 'initial.py'):
+    try: os.replace(name, 'other'); open(name, 'w').write('oops')
+    except OSError: pass
+return 1.0 + len(os.listdir('../program'))";
+    let before = fs::read(folder.path().join("evaluator.py")).unwrap();
+    assert_eq!(score(&evaluator, lines.trim_start()).await.to_bits(), 2f64.to_bits());
+    assert_eq!(fs::read(folder.path().join("evaluator.py")).unwrap(), before);
+    let there = "return float(open('evaluator.py').read().startswith('\\nimport'))";
+    assert_eq!(score(&evaluator, there).await.to_bits(), 1f64.to_bits());
+}
+
+#[tokio::test]
+async fn one_program_after_the_other_misbehaves_and_nothing_is_left() {
+    let sleep = unique_sleep();
+    let (folder, evaluator) = evaluator_of(EVALUATOR, &format!("{SETTINGS}parallel: 2\n")).await;
+    let wicked = [
+        "time.sleep(1000)".to_owned(),
+        "os._exit(3)".to_owned(),
+        "os.kill(os.getpid(), 11)".to_owned(),
+        format!("subprocess.Popen(['sleep', '{sleep}'], start_new_session=True); os.kill(os.getpid(), 9)"),
+        "sys.exit(3)".to_owned(),
+        "return {'combined_score': 'high'}".to_owned(),
+        "return float('nan')".to_owned(),
+        "return None".to_owned(),
+        "raise RuntimeError".to_owned(),
+        format!("subprocess.Popen(['sleep', '{sleep}'], start_new_session=True); return 1.0"),
+        "return 1.0".to_owned(),
+    ];
+    let jobs = (0..).zip(&wicked).map(|(id, lines)| evaluator.evaluate(job(id, lines)));
+    let reports = futures::future::join_all(jobs).await;
+    let kinds: Vec<String> =
+        reports.into_iter().map(|report| report.unwrap().outcome.kind().to_owned()).collect();
+    let expected = [
+        "timeout", "crash", "crash", "crash", "crash", "rejected", "rejected", "rejected", "crash",
+        "measured", "measured",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(count_processes(&sleep), 0);
+    evaluator.shutdown().await;
+    assert_eq!(leftovers(&folder.path().join("scratch")), Vec::<String>::new());
+}
+
+fn leftovers(scratch: &Path) -> Vec<String> {
+    let names = fs::read_dir(scratch).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("evolve-evaluator-")).collect()
+}
+
+#[tokio::test]
+async fn an_evaluator_that_cant_be_loaded_is_our_error_and_says_what_to_do() {
+    for (source, words) in [
+        (
+            "import no_such_package\ndef evaluate(path): pass",
+            ["No module named 'no_such_package'", "install the package"],
+        ),
+        ("def evaluate(path:", ["SyntaxError", "mend it"]),
+        ("x = 1", ["no function `evaluate(program_path)`", "mend it"]),
+        ("import os\nos._exit(5)", ["can't be loaded", "exited with code 5"]),
+        ("open('/etc/shadow')\ndef evaluate(path): pass", ["can't be loaded", "sandbox: read"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = python_problem(folder.path(), source, SETTINGS);
+        let error = Evaluator::spawn(options(folder.path(), problem)).await.unwrap_err();
+        assert!(matches!(error, EvaluatorError::Setup(_)), "{error}");
+        for words in words {
+            assert!(error.to_string().contains(words), "{source}: {error}");
+        }
     }
 }

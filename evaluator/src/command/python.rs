@@ -149,7 +149,7 @@ impl Python {
         let ambient = self.ambient();
         let mut record = TrialRecord::begin_in(ambient, number, PROTOCOL, Arm::Candidate, 0, now());
         let clock = Instant::now();
-        let program = Program { name: &self.file_name, program: &job.program, seconds };
+        let program = Program { name: &self.file_name, source: &job.program, seconds };
         let evaluated = server.evaluate(&program).await?;
         record.wall_seconds = Some(clock.elapsed().as_secs_f64());
         record.ended_at = now();

@@ -18,7 +18,8 @@ struct Written {
 
 #[derive(Deserialize)]
 struct Failure {
-    r#type: String,
+    #[serde(rename = "type")]
+    kind: String,
     message: String,
     traceback: String,
     /// What was returned breaks the contract, rather than something having been raised.
@@ -80,7 +81,7 @@ pub(super) fn read(bytes: &[u8], rule: &Rule) -> Result<Returned, String> {
 }
 
 fn failed(failure: Failure, texts: &mut Vec<(String, String)>) -> Words {
-    let Failure { r#type, message, traceback, contract, function } = failure;
+    let Failure { kind, message, traceback, contract, function } = failure;
     if let Some(function) = &function {
         texts.push(("failure_stage".to_owned(), function.clone()));
     }
@@ -89,10 +90,10 @@ fn failed(failure: Failure, texts: &mut Vec<(String, String)>) -> Words {
     }
     texts.push(("traceback".to_owned(), traceback));
     let place = function.map_or_else(String::new, |function| format!(" in {function}"));
-    match r#type.as_str() {
+    match kind.as_str() {
         "MemoryError" => Words::Memory,
         "SystemExit" => Words::Crash(format!("SystemExit: {message}{place} (sys.exit is no way to return)")),
-        _ => Words::Crash(format!("{type}: {message}{place}", type = r#type)),
+        _ => Words::Crash(format!("{kind}: {message}{place}")),
     }
 }
 

@@ -28,7 +28,7 @@ except ImportError:
 # A result longer than that is a flood, not a result.
 RESULT_BYTES = 16 << 20
 # Of what an evaluation prints: its beginning and its end.
-HALF = 8 << 10
+HALF = 7 << 10
 # How long killed processes may take to disappear.
 PATIENCE = 5.0
 # How long an evaluator's module may take to be loaded in a fork, where it can't be loaded once for all.
@@ -239,7 +239,7 @@ class Server:
             os.symlink(target, os.path.join(here, os.path.basename(target)))
         path = os.path.join(folder, job["name"])
         with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(job["program"])
+            file.write(job["source"])
         return path
 
     def become_evaluation(self, program, ours, theirs):
@@ -469,11 +469,11 @@ def main():
         why_cold = server.load()
     except BaseException as error:
         words = traceback.format_exc()
-        control.send({"ready": False, "error": "%s: %s" % (type(error).__name__, error), "traceback": words[-8192:]})
+        control.send({"loaded": False, "error": "%s: %s" % (type(error).__name__, error), "traceback": words[-8192:]})
         return
     # What loading has left in the scratch folder isn't for candidates.
     server.clean()
-    control.send({"ready": True, "cold": why_cold, "warnings": contract.warnings(setup, server.evaluator)})
+    control.send({"loaded": True, "cold": why_cold, "warnings": contract.warnings(setup, server.evaluator)})
     while True:
         job = control.receive()
         if job is None or not server.evaluate(job):

@@ -23,6 +23,9 @@ const LOADING: Duration = Duration::from_mins(5);
 /// How much later than a fork's own time limit we take it that the server itself is stuck.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long a server that has closed its socket may take to end. It tells more than that we killed it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 const STDERR_BYTES: usize = 32 * 1024;
 
 /// Longest that anything may be that a server sends.
@@ -32,7 +35,7 @@ const LONGEST: u64 = 32 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     /// Our `server.py`.
-    program: PathBuf,
+    server: PathBuf,
     /// What the sandbox shows.
     read: Vec<PathBuf>,
     /// Stages that one evaluation may have.
@@ -90,7 +93,7 @@ impl Setup {
             calls: None,
         };
         let stages = if settings.cascade { 3 } else { 1 };
-        Ok(Self { program: files.join("server.py"), read, stages, told })
+        Ok(Self { server: files.join("server.py"), read, stages, told })
     }
 }
 
@@ -98,14 +101,14 @@ impl Setup {
 #[derive(Debug, Serialize)]
 pub(super) struct Program<'a> {
     pub(super) name: &'a str,
-    pub(super) program: &'a str,
+    pub(super) source: &'a str,
     /// For each stage.
     pub(super) seconds: f64,
 }
 
 #[derive(Deserialize)]
 struct Ready {
-    ready: bool,
+    loaded: bool,
     #[serde(default)]
     cold: Option<String>,
     #[serde(default)]
@@ -187,7 +190,7 @@ pub(super) struct Dying(Running);
 impl Dying {
     /// Makes sure that it is gone, and says how it ended.
     pub(super) async fn stop(self) -> Result<Ended, Stop> {
-        Ok(self.0.stop().await?)
+        Ok(self.0.end_within(LAST_WORDS).await?)
     }
 }
 
@@ -231,7 +234,7 @@ impl Server {
         let ready = tokio::time::timeout(LOADING, conversation).await;
         let evaluator = setup.told.evaluator.display();
         match ready {
-            Ok(Ok(ready)) if ready.ready => {
+            Ok(Ok(ready)) if ready.loaded => {
                 for warning in &ready.warnings {
                     tracing::warn!("{evaluator}: {warning}");
                 }
@@ -247,7 +250,7 @@ impl Server {
                 hint(&ready.error),
             ))),
             Ok(Err(silence)) => {
-                let ended = running.stop().await?;
+                let ended = running.end_within(LAST_WORDS).await?;
                 let why = match silence {
                     Silence::Closed => format!("the interpreter {}", ended.how),
                     Silence::Nonsense(words) => format!("its {words}"),
@@ -315,7 +318,7 @@ fn order(
     }
     Ok(Order {
         program: interpreter.executable.clone(),
-        arguments: vec![text(&setup.program)?.to_owned()],
+        arguments: vec![text(&setup.server)?.to_owned()],
         environment,
         directory: folder.to_owned(),
         // Evaluations have their own limits; a server stays as long as it is needed.
