@@ -6,7 +6,7 @@
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha20Rng;
-use trial_protocol::{Challenge, CheckCase, Dtype, Quantization, Values};
+use trial_protocol::{AdapterKind, Challenge, CheckCase, Dtype, Quantization, Values};
 
 use crate::secret::fresh_seed;
 
@@ -171,6 +171,7 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
         dtypes.filter(|dtype| (*dtype != Dtype::Float32) == is_half).collect()
     };
     let (single, half) = (of(false), of(true));
+    let adapter = announced.first().map(|case| case.adapter).unwrap_or_default();
     let mut ranks: Vec<i32> = RANKS.filter(|rank| !announced.iter().any(|case| case.rank == *rank)).collect();
     ranks.shuffle(rng);
 
@@ -196,7 +197,8 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
         let rank = ranks.get(at % ranks.len().max(1)).copied().unwrap_or_else(|| rng.random_range(RANKS));
         // Two bring a rank of their own, and one reaches no quantized kernel.
         at += usize::from(![Extreme::LargeRank, Extreme::HugeRank, Extreme::Plain].contains(extreme));
-        cases.push(shaped(*extreme, CheckCase { quantization, dtype, bias, rank, ..ordinary(rng) }, rng));
+        let case = CheckCase { quantization, dtype, bias, rank, adapter, ..ordinary(rng) };
+        cases.push(shaped(*extreme, case, rng));
     }
     cases
 }
@@ -214,6 +216,7 @@ fn ordinary(rng: &mut ChaCha20Rng) -> CheckCase {
         quantization: None,
         bias: false,
         dtype: Dtype::Float32,
+        adapter: AdapterKind::Lora,
     }
 }
 
@@ -301,6 +304,14 @@ mod tests {
                 "{case:?}"
             );
         }
+    }
+
+    #[test]
+    fn secret_layers_of_a_dora_problem_have_dora_adapters() {
+        let dora = |case| CheckCase { adapter: AdapterKind::Dora, ..case };
+        let announced: Vec<CheckCase> = Checks::default().cases.into_iter().map(dora).collect();
+        let challenges = draw(&announced, 17, &mut Secret::draw().unwrap().generator());
+        assert!(challenges.iter().all(|challenge| challenge.case.adapter == AdapterKind::Dora));
     }
 
     #[test]

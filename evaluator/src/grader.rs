@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 use trial_protocol::{
-    Challenge, Comparison, GradeCheck, GradeReply, GradeRequest, GradeTrial, Harness, Model, PrepareRequest,
-    Prepared, TrialGrade,
+    AdapterKind, Challenge, Comparison, GradeCheck, GradeReply, GradeRequest, GradeTrial, Harness, Model,
+    PrepareRequest, Prepared, TrialGrade,
 };
 
 use crate::compile::text;
@@ -101,9 +101,10 @@ impl Grader {
         &self,
         seed: u64,
         iterations: u32,
+        fine_tune_type: AdapterKind,
         adapters: &[u8],
     ) -> Result<TrialGrade, Stop> {
-        let request = GradeRequest::Trial(GradeTrial { seed, iterations });
+        let request = GradeRequest::Trial(GradeTrial { seed, iterations, fine_tune_type });
         match self.ask(&request, adapters).await? {
             GradeReply::Trial(grade) => Ok(grade),
             other => Err(unexpected(other)),

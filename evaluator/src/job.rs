@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::problem::Problem;
 use crate::trial::Arm;
 
 /// One candidate to evaluate.
@@ -51,11 +52,20 @@ pub enum Opponent {
     Baseline,
     /// MLX-LM's own layer.
     MlxLm,
+    /// MLX-LM's own LoRA layer, where the problem trains DoRA: another computation, shown for what DoRA costs.
+    PlainLora,
 }
 
 impl Opponent {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Baseline, Self::MlxLm];
+    /// Those that a problem's champion has.
+    pub fn of(problem: &Problem) -> &'static [Self] {
+        match problem {
+            Problem::Kernel(kernel) if !kernel.training.fine_tune_type.is_lora() => {
+                &[Self::Baseline, Self::MlxLm, Self::PlainLora]
+            }
+            _ => &[Self::Baseline, Self::MlxLm],
+        }
+    }
 
     /// The word used in the database and reports.
     pub fn as_str(self) -> &'static str {
@@ -67,6 +77,7 @@ impl Opponent {
         match self {
             Self::Baseline => Arm::Baseline,
             Self::MlxLm => Arm::MlxLm,
+            Self::PlainLora => Arm::PlainLora,
         }
     }
 }
@@ -76,6 +87,7 @@ impl fmt::Display for Opponent {
         f.write_str(match self {
             Self::Baseline => "the initial program",
             Self::MlxLm => "MLX-LM's own layer",
+            Self::PlainLora => "plain LoRA on the same model",
         })
     }
 }

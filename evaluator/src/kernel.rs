@@ -141,7 +141,10 @@ impl KernelEvaluator {
         let path = hello.path.clone();
         let memory_bytes = problem.limits.memory_bytes;
         let runner = Runner { harness, launcher, scratch, path, memory_bytes, confine, read };
-        let announced = [problem.checks.cases.as_slice(), &prepared.cases].concat();
+        let mut announced = [problem.checks.cases.as_slice(), &prepared.cases].concat();
+        for case in &mut announced {
+            case.adapter = problem.training.fine_tune_type;
+        }
         let evaluator = Self {
             device: Device::new(hello.builds, hello.device_lock.clone()),
             standing: Mutex::new(Standing::new(&problem, hello.history.clone())?),

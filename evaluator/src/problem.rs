@@ -1,7 +1,7 @@
 //! What is to be optimised: `problem.yaml`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{fmt, fs};
 
 use search::Language;
@@ -346,9 +346,9 @@ impl Problem {
         match self {
             Self::Kernel(problem) => {
                 problem.initial_program = folder.join(&problem.initial_program);
-                problem.training.data = folder.join(&problem.training.data);
+                problem.training.data = below(folder, &problem.training.data);
                 if let Model::Folder(path) = &mut problem.model {
-                    *path = folder.join(&*path);
+                    *path = below(folder, path);
                 }
             }
             Self::Command(problem) => {
@@ -359,11 +359,21 @@ impl Problem {
                     python.make_absolute(folder);
                 }
                 for path in problem.sandbox.read.iter_mut().chain(&mut problem.sandbox.devices) {
-                    *path = folder.join(&*path);
+                    *path = below(folder, path);
                 }
             }
         }
     }
+}
+
+/// A path as the folder sees it, absolute. Without `..`, which a sandbox doesn't take; links stay, since a program is told their names.
+fn below(folder: &Path, path: &Path) -> PathBuf {
+    let joined = folder.join(path);
+    if joined.components().any(|part| part == Component::ParentDir) {
+        // Of a file that isn't there whoever reads it complains.
+        return joined.canonicalize().unwrap_or(joined);
+    }
+    joined
 }
 
 /// Makes those arguments absolute that name files in the folder.

@@ -157,9 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn the_small_kernel_problem_starts_from_the_same_program_as_the_real_one() {
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("attacks/problem-kernel/initial.rs");
-        let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("../problems/quantized-lora/initial.rs");
-        assert_eq!(fs::read_to_string(own).unwrap(), fs::read_to_string(real).unwrap());
+    fn the_small_kernel_problems_start_from_the_same_programs_as_the_real_ones() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (own, real) in [("problem-kernel", "quantized-lora"), ("problem-dora", "quantized-dora")] {
+            let own = root.join("attacks").join(own).join("initial.rs");
+            let real = root.join("../problems").join(real).join("initial.rs");
+            assert_eq!(fs::read_to_string(own).unwrap(), fs::read_to_string(real).unwrap());
+        }
     }
 }

@@ -20,6 +20,8 @@ pub enum Arm {
     Reference,
     /// The layer of MLX-LM itself.
     MlxLm,
+    /// MLX-LM's own LoRA layer on the same model, where the problem trains DoRA.
+    PlainLora,
 }
 
 impl Arm {
@@ -30,6 +32,7 @@ impl Arm {
             Self::Candidate => "candidate",
             Self::Reference => "reference",
             Self::MlxLm => "mlx_lm",
+            Self::PlainLora => "plain_lora",
         }
     }
 }

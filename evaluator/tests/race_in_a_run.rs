@@ -176,7 +176,7 @@ async fn an_evaluation_that_is_cancelled_leaves_no_trace_in_the_protocol() {
 async fn a_comparison_is_fresh_pairs_that_the_protocol_does_not_hear_of() {
     let folder = tempfile::tempdir().unwrap();
     let evaluator = evaluator(folder.path(), History::default()).await;
-    for opponent in Opponent::ALL {
+    for opponent in [Opponent::Baseline, Opponent::MlxLm] {
         let purpose = Purpose::Compare { opponent };
         let report = evaluator.evaluate(Job { purpose, ..named(1, FASTER) }).await.unwrap();
         assert_eq!(report.trials.len(), 24, "{}", report.outcome);

@@ -140,6 +140,7 @@ fn opponent_words(opponent: &str) -> &str {
     match opponent {
         "baseline" => "the initial program",
         "mlx_lm" => "MLX-LM's own layer",
+        "plain_lora" => "plain LoRA on the same model",
         other => other,
     }
 }

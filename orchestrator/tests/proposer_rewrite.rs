@@ -136,16 +136,28 @@ fn thirty_candidates_hold_a_packed_product_in_95_of_100_searches() {
 }
 
 #[test]
-fn every_rule_of_the_kernel_problem_has_its_use_within_two_steps() {
-    let proposer = proposer(0);
+fn every_rule_of_the_kernel_problems_has_its_use_within_two_steps() {
+    has_its_use(&problem());
+    has_its_use(&dora_problem());
+}
+
+/// DoRA's problem: other rules, another initial kernel.
+fn dora_problem() -> PathBuf {
+    problem().with_file_name("quantized-dora")
+}
+
+fn has_its_use(problem: &Path) {
+    let rules = problem.join("rules");
+    let proposer = RewriteProposer::new(Some(&rules)).unwrap();
+    let initial = fs::read_to_string(problem.join("initial.rs")).unwrap();
     let mut used = BTreeSet::new();
-    for (name, program) in proposer.neighbours(&initial(), Language::Rust) {
+    for (name, program) in proposer.neighbours(&initial, Language::Rust) {
         used.insert(name);
         used.extend(proposer.neighbours(&program, Language::Rust).into_iter().map(|(name, _)| name));
     }
     // Rules for programs that aren't kernels.
     let general = ["and-or", "compare-strict", "compare-weak", "minus-plus", "or-and", "plus-minus"];
-    let names = rule_names(Some(&rules()), Language::Rust).unwrap();
+    let names = rule_names(Some(&rules), Language::Rust).unwrap();
     let unused: Vec<&String> =
         names.iter().filter(|name| !used.contains(*name) && !general.contains(&name.as_str())).collect();
     assert_eq!(unused, Vec::<&String>::new());
@@ -295,13 +307,19 @@ fn a_problems_rule_goes_before_a_built_in_one_of_the_same_name() {
 
 /// Good, neutral and harmful: whatever one rule makes of the initial kernel must reach the measurements.
 #[test]
-fn whatever_one_rule_makes_of_the_initial_kernel_compiles() {
+fn whatever_one_rule_makes_of_an_initial_kernel_compiles() {
     let harness = Path::new(env!("CARGO_MANIFEST_DIR")).join("../evaluator/mlx/harness.json");
     let harness = match evaluator::harness::read(Some(&harness)) {
         Ok(harness) => harness,
         Err(error) => return println!("not tested: {error}"),
     };
-    let neighbours = Mutex::new(proposer(0).neighbours(&initial(), Language::Rust));
+    let mut neighbours = Vec::new();
+    for problem in [problem(), dora_problem()] {
+        let proposer = RewriteProposer::new(Some(&problem.join("rules"))).unwrap();
+        let initial = fs::read_to_string(problem.join("initial.rs")).unwrap();
+        neighbours.extend(proposer.neighbours(&initial, Language::Rust));
+    }
+    let neighbours = Mutex::new(neighbours);
     let refused = Mutex::new(Vec::new());
     let compile = |name: &str, program: &str| {
         let folder = tempfile::tempdir().unwrap();

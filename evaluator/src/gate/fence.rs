@@ -40,9 +40,12 @@ const WORDS: &[(&str, &str)] = &[
     ("global_allocator", "memory is MLX's; use Vec and Array"),
     ("panic_handler", PANICS),
     ("alloc_error_handler", PANICS),
-    ("MlxLmLora", "it is what kernels are compared with; write the layer with Array's operations or `ops`"),
+    ("MlxLmLora", COMPARED),
+    ("MlxLmDora", COMPARED),
 ];
 
+const COMPARED: &str =
+    "it is what kernels are compared with; write the layer with Array's operations or `ops`";
 const SAFE: &str = "kernels are safe Rust";
 const FILES: &str = "a kernel reads no files; write constants into the code";
 const ENVIRONMENT: &str = "a kernel reads no environment; write a constant";

@@ -88,12 +88,13 @@ impl KernelEvaluator {
         }
         let seed = fresh_seed(rng);
         let training = Training { iterations: ITERATIONS, warmup_iterations: 0, ..self.training.clone() };
+        let training_kind = training.fine_tune_type;
         let answer = self.train(Some(sabotaged), training, seed, fresh_seed(rng)).await?;
         let trained = match answer.result {
             Ok(trained) => trained,
             Err(fault) => return Ok(Err(fault)),
         };
-        let grade = self.grader.trial(seed, ITERATIONS, &trained.adapters).await?;
+        let grade = self.grader.trial(seed, ITERATIONS, training_kind, &trained.adapters).await?;
         Ok(Ok(match judge::agrees(&grade) {
             Ok(()) => Canary::Sings("a trial"),
             Err(_) => Canary::Died,

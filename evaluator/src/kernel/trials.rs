@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use search::{Outcome, Stage};
-use trial_protocol::{Training, TrialGrade, TrialRequest};
+use trial_protocol::{AdapterKind, Training, TrialGrade, TrialRequest};
 
 use super::judge::{self, Evidence};
 use super::standing::{Drawn, Standing};
@@ -172,7 +172,7 @@ impl KernelEvaluator {
                 Arm::Baseline => Some(self.baseline.as_ref()),
                 Arm::Candidate => Some(arms.candidate),
                 Arm::Reference => Some(arms.reference.as_ref()),
-                Arm::MlxLm => None,
+                Arm::MlxLm | Arm::PlainLora => None,
             };
             let number = match &other {
                 Some(_) => None,
@@ -228,7 +228,7 @@ impl KernelEvaluator {
                 }
                 return Ok(footprint::hidden(&standing.footprints, &footprint));
             }
-            Arm::Reference | Arm::MlxLm => {}
+            Arm::Reference | Arm::MlxLm | Arm::PlainLora => {}
         }
         Ok(None)
     }
@@ -313,10 +313,16 @@ impl KernelEvaluator {
         let Trial { plan, kernel } = trial;
         let mut record = TrialRecord::planned(log.trials.len() as u32, plan, now());
         let warm_up_seed = fresh_seed(&mut Secret::draw()?.generator());
-        let answer = self.train(kernel, self.training.clone(), plan.seed, warm_up_seed).await?;
+        let training = Training { fine_tune_type: self.kind(plan.arm), ..self.training.clone() };
+        let answer = self.train(kernel, training, plan.seed, warm_up_seed).await?;
         record.ended_at = now();
         record.process_peak_bytes = Some(answer.peak_bytes);
         Ok(Attempt { record, answer })
+    }
+
+    /// What an arm's trials train.
+    fn kind(&self, arm: Arm) -> AdapterKind {
+        if arm == Arm::PlainLora { AdapterKind::Lora } else { self.training.fine_tune_type }
     }
 
     /// Fine-tunes once.
@@ -327,6 +333,8 @@ impl KernelEvaluator {
         seed: u64,
         warm_up_seed: u64,
     ) -> Result<Answer, Stop> {
+        let is_own = training.fine_tune_type == self.training.fine_tune_type;
+        let bytes = if is_own { self.prepared.adapter_bytes } else { self.prepared.lora_bytes };
         let request = TrialRequest {
             plugin: kernel.map(|kernel| kernel.plugin.clone()),
             model: self.prepared.model.clone(),
@@ -335,7 +343,7 @@ impl KernelEvaluator {
             lock: self.runner.confine.sandbox,
         };
         let seconds = self.problem.limits.trial_seconds;
-        self.runner.trial(kernel, request, seed, self.prepared.adapter_bytes, seconds).await
+        self.runner.trial(kernel, request, seed, bytes, seconds).await
     }
 
     /// Has an attempt judged, and keeps its record.
@@ -349,7 +357,8 @@ impl KernelEvaluator {
         let result = match answer.result {
             Ok(trained) => {
                 let iterations = self.training.iterations;
-                let grade = self.grader.trial(trial.plan.seed, iterations, &trained.adapters).await?;
+                let kind = self.kind(trial.plan.arm);
+                let grade = self.grader.trial(trial.plan.seed, iterations, kind, &trained.adapters).await?;
                 fill(&mut record, &trained, &grade);
                 let evidence = Evidence {
                     kernel: trial.kernel.map(|kernel| kernel.plugin.kernel.as_str()),

@@ -1,7 +1,7 @@
 //! What holds where `problem.yaml` is silent.
 
 use search::Language;
-use trial_protocol::{CheckCase, Dtype, Quantization};
+use trial_protocol::{AdapterKind, CheckCase, Dtype, Quantization};
 
 use super::{Checks, Constraints, FixedSettings, Limits, RaceSettings, SandboxSettings, Seed7Settings};
 
@@ -105,6 +105,7 @@ fn cases() -> Vec<CheckCase> {
         quantization: quantization.map(|(group_size, bits)| Quantization { group_size, bits }),
         bias,
         dtype: Dtype::Float32,
+        adapter: AdapterKind::Lora,
     };
     let mut cases = vec![
         float32(2, 16, 128, 128, 8, Some((64, 4)), false),

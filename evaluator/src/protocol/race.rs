@@ -366,7 +366,9 @@ impl Protocol for Race {
         let sample = result.sample();
         match plan.arm {
             Arm::Candidate => self.tell_candidate(&plan, trial, sample),
-            Arm::Baseline | Arm::Reference | Arm::MlxLm => self.tell_reference(&plan, trial, sample),
+            Arm::Baseline | Arm::Reference | Arm::MlxLm | Arm::PlainLora => {
+                self.tell_reference(&plan, trial, sample);
+            }
         }
     }
 

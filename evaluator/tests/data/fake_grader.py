@@ -46,7 +46,7 @@ case = {"batch": 1, "length": 8, "input": 64, "output": 64, "rank": 4, "scale": 
         "quantization": {"group_size": 64, "bits": 4}, "bias": False, "dtype": "float32"}
 slot = {"layer": "model.layers.0.mlp.up_proj", "input": 64, "output": 64, "quantized": True}
 write({"reply": "prepared", "train_bytes": len(texts), "quantized_layers": orders.get("quantized", 9), "slots": [slot],
-       "adapter_bytes": 32, "cases": [case], "files": [], "model": {"folder": "/prepared/model"}})
+       "adapter_bytes": 32, "lora_bytes": 32, "cases": [case], "files": [], "model": {"folder": "/prepared/model"}})
 write_raw(texts)
 blind = orders.get("blind", False)
 

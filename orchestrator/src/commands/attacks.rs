@@ -163,7 +163,7 @@ fn problem_of(case: &Case) -> Result<PathBuf, Failure> {
     folders.into_iter().find(|folder| folder.join("problem.yaml").is_file()).ok_or_else(|| {
         let path = case.path.display();
         Failure::usage(format!(
-            "{path}: `problem: {word}`: write `kernel`, `program`, or the path from that file to a folder with a problem.yaml"
+            "{path}: `problem: {word}`: write `kernel`, `dora`, `program`, or the path from that file to a folder with a problem.yaml"
         ))
     })
 }

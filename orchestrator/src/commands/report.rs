@@ -146,7 +146,9 @@ async fn against(db: &ProgramDb, run: RunId, champion: &Champion) -> Result<Vec<
         let found = comparisons.iter().find(|comparison| comparison.opponent == opponent.as_str());
         Against { opponent, measured: found.map(compared) }
     };
-    Ok(Opponent::ALL.map(latest).to_vec())
+    // Only a problem that trains DoRA has that one.
+    let is_shown = |against: &Against| against.opponent != Opponent::PlainLora || against.measured.is_some();
+    Ok(Opponent::ALL.into_iter().map(latest).filter(is_shown).collect())
 }
 
 fn compared(comparison: &Comparison) -> Compared {

@@ -21,16 +21,19 @@ enum Kind {
     Command,
 }
 
-/// Reads a problem folder that `config` names.
-pub(super) fn read(config: &Path, folder: &Path) -> Result<LoadedProblem, ConfigError> {
-    if !folder.is_dir() {
-        return Err(ConfigError::new(config, format!("`problem`: there is no folder {}", folder.display()))
-            .hint("a problem is a folder with a problem.yaml, such as problems/quantized-lora"));
+/// Reads the problem that `config` names: a folder with a `problem.yaml`, or a YAML file in a problem's folder that varies it.
+pub(super) fn read(config: &Path, path: &Path) -> Result<LoadedProblem, ConfigError> {
+    let is_variant = path.is_file() && path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    if !is_variant && !path.is_dir() {
+        return Err(ConfigError::new(config, format!("`problem`: there is no folder {}", path.display())).hint(
+            "a problem is a folder with a problem.yaml, such as problems/quantized-lora, or another YAML file in such a \
+             folder, such as problems/quantized-dora/qwen2.5-0.5b.yaml",
+        ));
     }
-    let folder = folder
-        .canonicalize()
-        .map_err(|error| ConfigError::new(folder, format!("can't be opened: {error}")))?;
-    let file = folder.join("problem.yaml");
+    let path =
+        path.canonicalize().map_err(|error| ConfigError::new(path, format!("can't be opened: {error}")))?;
+    let file = if is_variant { path.clone() } else { path.join("problem.yaml") };
+    let folder = file.parent().unwrap_or(&path).to_owned();
     let (probe, text) = yaml::read::<Probe>(&file)?;
     let problem = match probe.kind {
         Kind::Kernel => Problem::Kernel(Box::new(yaml::parse::<KernelProblem>(&file, &text)?)),

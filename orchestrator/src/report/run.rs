@@ -77,17 +77,20 @@ pub enum Opponent {
     Baseline,
     /// MLX-LM's own layer.
     MlxLm,
+    /// MLX-LM's own LoRA layer, where the problem trains DoRA.
+    PlainLora,
 }
 
 impl Opponent {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 2] = [Self::Baseline, Self::MlxLm];
+    pub const ALL: [Self; 3] = [Self::Baseline, Self::MlxLm, Self::PlainLora];
 
     /// The word used in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
             Self::MlxLm => "mlx_lm",
+            Self::PlainLora => "plain_lora",
         }
     }
 
@@ -96,6 +99,7 @@ impl Opponent {
         match self {
             Self::Baseline => "the original baseline",
             Self::MlxLm => "MLX-LM's own layer",
+            Self::PlainLora => "plain LoRA on the same model",
         }
     }
 }

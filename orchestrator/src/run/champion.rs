@@ -1,4 +1,4 @@
-//! The end of a run: its champion against the initial program and against MLX-LM's own layer, on fresh seeds. What was measured
+//! The end of a run: its champion against the initial program and against MLX-LM's own layers, on fresh seeds. What was measured
 //! during the search chose the champion, so its luck there says nothing of its worth.
 
 use evaluator::{Evaluator, Job, Opponent, Problem, Purpose};
@@ -23,8 +23,8 @@ pub async fn compare(
     }
     let Some(champion) = store.champion().await? else { return Ok(()) };
     let met = store.opponents_met(champion.number).await?;
-    for opponent in Opponent::ALL.into_iter().filter(|opponent| !met.contains(&opponent.as_str().to_owned()))
-    {
+    let opponents = Opponent::of(&config.problem.problem);
+    for &opponent in opponents.iter().filter(|opponent| !met.contains(&opponent.as_str().to_owned())) {
         events.send(Event::Comparing { number: champion.number.0, opponent: opponent.as_str() });
         let job = Job {
             id: champion.number.0,

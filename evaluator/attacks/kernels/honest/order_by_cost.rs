@@ -11,7 +11,7 @@ impl QuantizedLora {
         Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale })
     }
 
-    fn adapter(&self, x: &Array, Adapter { lora_a, lora_b }: &Adapter) -> Result<Array> {
+    fn adapter(&self, x: &Array, Adapter { lora_a, lora_b, .. }: &Adapter) -> Result<Array> {
         let (input, rank, output) = (lora_a.dim(0)? as u64, lora_a.dim(1)? as u64, lora_b.dim(1)? as u64);
         let rows = x.size() as u64 / input;
         let left = rows * rank * (input + output);

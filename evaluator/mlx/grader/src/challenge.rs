@@ -6,7 +6,7 @@ use mlx_rs::transforms::{eval, fallible_vjp};
 use mlx_rs::{Array, Dtype as MlxDtype, ops};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use trial_protocol::{AnswerLayout, Challenge, CheckCase, Dtype, MAX_RAW, Quantization};
+use trial_protocol::{AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, MAX_RAW, Quantization};
 
 use crate::host;
 
@@ -28,10 +28,15 @@ pub struct Material {
 pub struct Inputs {
     /// `[batch, length, input]`, of the layer's type.
     pub x: Vec<u8>,
-    /// `[input, rank]`, float32.
-    pub lora_a: Vec<u8>,
-    /// `[rank, output]`, float32.
-    pub lora_b: Vec<u8>,
+    /// Of each of [`AdapterKind::arrays`], float32.
+    pub adapter: Vec<Vec<u8>>,
+}
+
+impl Inputs {
+    /// x, then the adapter's arrays.
+    pub fn all(&self) -> impl Iterator<Item = &Vec<u8>> {
+        std::iter::once(&self.x).chain(&self.adapter)
+    }
 }
 
 impl Material {
@@ -57,14 +62,19 @@ impl Material {
         Ok(Self { layer, first, second, cotangent, case: case.clone() })
     }
 
-    /// One set of inputs as fresh arrays: x, `lora_a`, `lora_b`.
-    pub fn arrays(&self, inputs: &Inputs) -> [Array; 3] {
-        let CheckCase { batch, length, input, output, rank, .. } = self.case;
-        [
-            host::array(&inputs.x, &[batch, length, input], self.dtype()),
-            host::array(&inputs.lora_a, &[input, rank], MlxDtype::Float32),
-            host::array(&inputs.lora_b, &[rank, output], MlxDtype::Float32),
-        ]
+    /// One set of inputs as fresh arrays: x, then the adapter's.
+    pub fn arrays(&self, inputs: &Inputs) -> Vec<Array> {
+        let CheckCase { batch, length, input, output, rank, adapter, .. } = self.case;
+        let mut arrays = vec![host::array(&inputs.x, &[batch, length, input], self.dtype())];
+        let shapes = adapter.shapes(input, output, rank);
+        arrays.extend(
+            inputs
+                .adapter
+                .iter()
+                .zip(shapes)
+                .map(|(bytes, shape)| host::array(bytes, &shape, MlxDtype::Float32)),
+        );
+        arrays
     }
 
     /// The cotangent as an array.
@@ -84,12 +94,13 @@ impl Material {
     }
 }
 
-/// A kernel's result for x, `lora_a`, `lora_b`; it fails if shape or type are not as they must be.
+/// A kernel's result for x and the adapter's arrays; it fails if shape or type are not as they must be.
 pub fn forward(kernel: &dyn Kernel, inputs: &[Array], output: i32) -> Result<Array> {
-    let [x, lora_a, lora_b] = inputs else {
-        return Err(Exception::custom("a kernel takes x, lora_a and lora_b"));
+    let [x, lora_a, lora_b, m @ ..] = inputs else {
+        return Err(Exception::custom("a kernel takes x, lora_a and lora_b, and DoRA's m"));
     };
-    let adapter = Adapter { lora_a: api::wrap(lora_a.clone()), lora_b: api::wrap(lora_b.clone()) };
+    let [lora_a, lora_b] = [lora_a, lora_b].map(|array| api::wrap(array.clone()));
+    let adapter = Adapter { lora_a, lora_b, m: m.first().cloned().map(api::wrap) };
     let result = kernel
         .forward(&api::wrap(x.clone()), &adapter)
         .map_err(|error| Exception::custom(error.to_string()))?;
@@ -104,18 +115,19 @@ pub fn forward(kernel: &dyn Kernel, inputs: &[Array], output: i32) -> Result<Arr
     Ok(result)
 }
 
-/// A kernel's result, and the gradients of `sum(cotangent * result)` with respect to x, `lora_a` and `lora_b`.
+/// A kernel's result, and the gradients of `sum(cotangent * result)` with respect to x and the adapter's arrays.
 pub fn gradients(kernel: &dyn Kernel, inputs: &[Array], cotangent: &Array) -> Result<(Array, Vec<Array>)> {
     let output = cotangent.shape().last().copied().unwrap_or(0);
     let function = |inputs: &[Array]| Ok(vec![forward(kernel, inputs, output)?]);
     let (mut results, gradients) = fallible_vjp(function, inputs, std::slice::from_ref(cotangent))?;
-    for ((gradient, input), name) in gradients.iter().zip(inputs).zip(["x", "lora_a", "lora_b"]) {
+    let names = std::iter::once(&"x").chain(AdapterKind::Dora.arrays());
+    for ((gradient, input), name) in gradients.iter().zip(inputs).zip(names) {
         expect(gradient, input.shape(), input.dtype(), &format!("the gradient of {name}"))?;
     }
     eval(results.iter().chain(&gradients))?;
-    match (results.pop(), gradients.len()) {
-        (Some(result), 3) => Ok((result, gradients)),
-        _ => Err(Exception::custom("not one result and three gradients")),
+    match results.pop() {
+        Some(result) if gradients.len() == inputs.len() => Ok((result, gradients)),
+        _ => Err(Exception::custom("not one result and a gradient for each input")),
     }
 }
 
@@ -136,7 +148,8 @@ pub fn describe(case: &CheckCase) -> String {
         None => "not quantized".into(),
     };
     let bias = if case.bias { ", bias" } else { "" };
-    format!("{}×{}, {weight}{bias}, {:?}", case.input, case.output, case.dtype)
+    let adapter = if case.adapter.is_lora() { "" } else { ", DoRA" };
+    format!("{}×{}, {weight}{bias}, {:?}{adapter}", case.input, case.output, case.dtype)
 }
 
 /// How many times larger than the others the few large numbers of an uneven x are.
@@ -192,6 +205,7 @@ fn layer(case: &CheckCase, weight: &[f32], bias: Option<&[f32]>) -> Result<Layer
         input: case.input,
         output: case.output,
         dtype: dtype.into(),
+        adapter: trainer::lora::host_kind(case.adapter),
     })
 }
 
@@ -221,7 +235,7 @@ impl Numbers {
     }
 
     /// x of that size, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part so many times as large as the
-    /// weight's.
+    /// weight's; then DoRA's magnitudes.
     fn inputs(&mut self, case: &CheckCase, spread: f32, size: f32, part: f32, uneven: bool) -> Inputs {
         let mut x = self.normals(&[case.batch, case.length, case.input], size);
         if uneven {
@@ -231,11 +245,23 @@ impl Numbers {
             (0..case.input * case.rank).map(|_| self.source.random_range(-spread..spread)).collect();
         let factor = if case.scale == 0.0 { 1.0 } else { case.scale.abs() };
         let lora_b = self.normals(&[case.rank, case.output], part * (3.0 / case.rank as f32).sqrt() / factor);
+        let mut adapter = vec![lora_a, lora_b];
+        if case.adapter == AdapterKind::Dora {
+            adapter.push(self.magnitudes(case.output));
+        }
         Inputs {
             x: host::to_bytes(&x, case.dtype),
-            lora_a: host::to_bytes(&lora_a, Dtype::Float32),
-            lora_b: host::to_bytes(&lora_b, Dtype::Float32),
+            adapter: adapter.iter().map(|array| host::to_bytes(array, Dtype::Float32)).collect(),
         }
+    }
+
+    /// Of the order of the rows' lengths, but unlike them; nothing keeps a training from turning a sign.
+    fn magnitudes(&mut self, output: i32) -> Vec<f32> {
+        let mut one = || {
+            let size = self.source.random_range(0.25_f32..2.0);
+            if self.source.random_ratio(1, 8) { -size } else { size }
+        };
+        (0..output).map(|_| one()).collect()
     }
 
     /// Puts in a row of zeros, if there are others, and single large numbers.
@@ -268,6 +294,7 @@ mod tests {
             quantization: None,
             bias: false,
             dtype: Dtype::Float32,
+            adapter: AdapterKind::Lora,
         };
         Material::new(&Challenge { values, ..Challenge::plain(case, 5) }).unwrap()
     }
@@ -285,8 +312,8 @@ mod tests {
         let ratios = [
             ratio(|material| &material.first.x),
             ratio(|material| &material.second.x),
-            ratio(|material| &material.first.lora_b),
-            ratio(|material| &material.second.lora_b),
+            ratio(|material| &material.first.adapter[1]),
+            ratio(|material| &material.second.adapter[1]),
             ratio(|material| &material.cotangent),
         ];
         for (ratio, expected) in ratios.into_iter().zip([1024.0, 0.5, 1.0, 0.125, 0.25]) {

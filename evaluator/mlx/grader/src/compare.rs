@@ -1,7 +1,7 @@
 //! An answer's bytes against the truth.
 
-use mlx_rs::Dtype as MlxDtype;
 use mlx_rs::error::Result;
+use mlx_rs::{Array, Dtype as MlxDtype};
 use trial_protocol::{AnswerLayout, Comparison, Dtype};
 
 use crate::challenge::Material;
@@ -16,7 +16,7 @@ pub struct Judge {
     /// Allowed for the first result.
     first: f64,
     /// Allowed for the result and for each gradient.
-    tolerances: [f64; 4],
+    tolerances: Vec<f64>,
 }
 
 /// The budget that evaluators use when nothing else is said. Measured over widths from 64 to 1024, all group sizes and bits,
@@ -42,7 +42,7 @@ impl Judge {
         let budget = f64::from(error_budget) * part;
         let allowed = |error: f64| (budget * error.max(floor)).min(CEILING);
         let first = allowed(own_first_error(&material, &truth)?);
-        Ok(Self { material, truth, first, tolerances: errors.map(allowed) })
+        Ok(Self { material, truth, first, tolerances: errors.into_iter().map(allowed).collect() })
     }
 
     /// Compares an answer.
@@ -78,20 +78,26 @@ impl Judge {
                     let note = "differs from the result of the call before, on the same inputs";
                     comparisons.push(against(&before, self.tolerances[0]).because(note));
                 }
-                "grad x" => comparisons.push(against(&truth.gradients[0], self.tolerances[1])),
-                "grad lora_a" => comparisons.push(against(&truth.gradients[1], self.tolerances[2])),
-                "grad lora_b" => comparisons.push(against(&truth.gradients[2], self.tolerances[3])),
-                "x afterwards" => comparisons.push(unchanged(name, bytes, &second.x, *dtype)),
-                "lora_a afterwards" => comparisons.push(unchanged(name, bytes, &second.lora_a, *dtype)),
-                _ => comparisons.push(unchanged(name, bytes, &second.lora_b, *dtype)),
+                _ => {
+                    // `grad` and `afterwards` of x, and of the adapter's arrays in their order.
+                    let names = std::iter::once(&"x").chain(self.material.case().adapter.arrays());
+                    let mut inputs = names.zip(second.all()).enumerate();
+                    let of = |word: &&str| name.split(' ').any(|part| part == *word);
+                    let Some((index, (_, before))) = inputs.find(|(_, (word, _))| of(word)) else { continue };
+                    comparisons.push(if name.starts_with("grad ") {
+                        against(&truth.gradients[index], self.tolerances[index + 1])
+                    } else {
+                        unchanged(name, bytes, before, *dtype)
+                    });
+                }
             }
         }
         comparisons
     }
 
-    /// What is allowed: for the result, and for the gradients of x, `lora_a` and `lora_b`.
-    pub fn tolerances(&self) -> [f64; 4] {
-        self.tolerances
+    /// What is allowed: for the result, and for the gradients of x and the adapter's arrays.
+    pub fn tolerances(&self) -> &[f64] {
+        &self.tolerances
     }
 
     /// What the kernel is given.
@@ -125,8 +131,8 @@ fn own_first_error(material: &Material, truth: &Truth) -> Result<f64> {
 }
 
 /// Of each quantity the largest error that a straightforward execution makes.
-pub fn own_errors(material: &Material, truth: &Truth) -> Result<[f64; 4]> {
-    let mut worst = [0.0_f64; 4];
+pub fn own_errors(material: &Material, truth: &Truth) -> Result<Vec<f64>> {
+    let mut worst = vec![0.0_f64; 1 + truth.gradients.len()];
     for execution in executions(material) {
         for (worst, error) in worst.iter_mut().zip(errors(execution, material, truth)?) {
             *worst = worst.max(error);
@@ -136,15 +142,14 @@ pub fn own_errors(material: &Material, truth: &Truth) -> Result<[f64; 4]> {
 }
 
 /// The errors of one execution. What isn't finite (a sum beyond float16's range) is as wrong as can be.
-pub fn errors(execution: Execution, material: &Material, truth: &Truth) -> Result<[f64; 4]> {
+pub fn errors(execution: Execution, material: &Material, truth: &Truth) -> Result<Vec<f64>> {
     let results = execute(execution, material)?;
-    let truths = [&truth.forward, &truth.gradients[0], &truth.gradients[1], &truth.gradients[2]];
-    let mut errors = [0.0; 4];
-    for ((error, result), truth) in errors.iter_mut().zip(&results).zip(truths) {
+    let truths = std::iter::once(&truth.forward).chain(&truth.gradients);
+    let error = |(result, truth): (&Array, &Vec<f64>)| {
         let values: Vec<f32> = host::numbers(result)?.into_iter().map(|value| value as f32).collect();
-        *error = difference(&values, truth).unwrap_or(CEILING);
-    }
-    Ok(errors)
+        Ok(difference(&values, truth).unwrap_or(CEILING))
+    };
+    results.iter().zip(truths).map(error).collect()
 }
 
 /// Below this no error means anything: some roundings of the result itself.

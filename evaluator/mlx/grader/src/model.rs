@@ -10,7 +10,7 @@ use trial_protocol::Model;
 /// The model as a runner shall load it. A hub id becomes the folder of its snapshot, downloaded if it must be.
 pub fn resolve(model: &Model) -> Result<Model> {
     match model {
-        Model::Synthetic(_) => Ok(model.clone()),
+        Model::Synthetic(_) | Model::Shapes(_) => Ok(model.clone()),
         Model::Folder(folder) => Ok(Model::Folder(canonical(folder)?)),
         Model::Hub(id) => Ok(Model::Folder(canonical(&hub::resolve(id, None)?)?)),
     }
@@ -20,7 +20,7 @@ pub fn resolve(model: &Model) -> Result<Model> {
 pub fn files(model: &Model) -> Result<Vec<PathBuf>> {
     let folder = match model {
         Model::Folder(folder) => folder,
-        Model::Synthetic(_) | Model::Hub(_) => return Ok(Vec::new()),
+        Model::Synthetic(_) | Model::Shapes(_) | Model::Hub(_) => return Ok(Vec::new()),
     };
     let problem = |error: std::io::Error| Error::Model {
         path: folder.clone(),

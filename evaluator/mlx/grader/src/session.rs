@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use trainer::data::training_lines;
 use trial_protocol::{
-    AnswerLayout, CheckCase, GradeCheck, GradeReply, GradeRequest, GradeTrial, PrepareRequest, Prepared, Slot,
+    AdapterKind, AnswerLayout, CheckCase, GradeCheck, GradeReply, GradeRequest, GradeTrial, Model,
+    PrepareRequest, Prepared, Slot, Training,
 };
 
 use crate::challenge::{Material, check, describe};
@@ -20,6 +21,31 @@ pub struct Session {
 struct State {
     error_budget: f32,
     trials: trial::Judge,
+    /// For trials of plain LoRA beside another kind of adapter.
+    lora: Option<trial::Judge>,
+    model: Model,
+    training: Training,
+}
+
+impl State {
+    /// The judge of trials with this kind of adapter. One for plain LoRA is made when it is first asked for.
+    fn judge(&mut self, kind: AdapterKind) -> trainer::Result<&mut trial::Judge> {
+        if kind == self.training.fine_tune_type {
+            return Ok(&mut self.trials);
+        }
+        if kind != AdapterKind::Lora {
+            let problem =
+                format!("is {:?}; trials of {kind:?} can't be judged", self.training.fine_tune_type);
+            return Err(trainer::Error::Setting { setting: "fine_tune_type", problem });
+        }
+        let judge = if let Some(judge) = self.lora.take() {
+            judge
+        } else {
+            let training = Training { fine_tune_type: kind, ..self.training.clone() };
+            trial::Judge::new(&self.model, &training)?
+        };
+        Ok(self.lora.insert(judge))
+    }
 }
 
 /// A reply, and the raw frame that follows it.
@@ -34,8 +60,8 @@ impl Session {
             GradeRequest::Check(GradeCheck { challenge }) => {
                 Some(check(&challenge.case).map_or(0, |()| AnswerLayout::of(&challenge.case).bytes() as u64))
             }
-            GradeRequest::Trial(_) => {
-                Some(self.prepared.as_ref().map_or(0, |state| state.trials.adapter_bytes()))
+            GradeRequest::Trial(GradeTrial { fine_tune_type, .. }) => {
+                Some(self.prepared.as_ref().map_or(0, |state| state.trials.adapter_bytes(*fine_tune_type)))
             }
         }
     }
@@ -69,6 +95,7 @@ impl Session {
                 quantization: slot.quantization,
                 bias: slot.bias,
                 dtype: slot.dtype,
+                adapter: training.fine_tune_type,
             };
             if !cases.contains(&case) {
                 cases.push(case);
@@ -86,12 +113,14 @@ impl Session {
                     quantized: slot.quantization.is_some(),
                 })
                 .collect(),
-            adapter_bytes: trials.adapter_bytes(),
+            adapter_bytes: trials.adapter_bytes(training.fine_tune_type),
+            lora_bytes: trials.adapter_bytes(AdapterKind::Lora),
             cases,
             files: model::files(&model).map_err(text)?,
             model,
         };
-        self.prepared = Some(State { error_budget: *error_budget, trials });
+        let (model, training) = (prepared.model.clone(), training.clone());
+        self.prepared = Some(State { error_budget: *error_budget, trials, lora: None, model, training });
         Ok((GradeReply::Prepared(prepared), Some(lines.into_bytes())))
     }
 
@@ -106,7 +135,8 @@ impl Session {
 
     fn trial(&mut self, request: &GradeTrial, adapters: &[u8]) -> Result<GradeReply, String> {
         let state = self.state()?;
-        state.trials.grade(request.seed, request.iterations, adapters).map(GradeReply::Trial).map_err(text)
+        let judge = state.judge(request.fine_tune_type).map_err(text)?;
+        judge.grade(request.seed, request.iterations, adapters).map(GradeReply::Trial).map_err(text)
     }
 
     fn state(&mut self) -> Result<&mut State, String> {

@@ -1,9 +1,10 @@
 //! Plain ways of computing a layer in its own types. None of them is exact; how far they are off says how exact a kernel
 //! can be expected to be.
 
-use kernel_api::{Adapter, Array, Kernel, Layer, MlxLmLora, Result, Weight};
-use mlx_rs::error::Result as MlxResult;
+use kernel_api::{Adapter, AdapterKind, Array, Dtype, Kernel, Layer, Result, Weight};
+use mlx_rs::error::{Exception, Result as MlxResult};
 use trainer::BuildKernel;
+use trainer::lora::mlx_lms;
 
 use crate::challenge::{self, Material};
 
@@ -12,31 +13,67 @@ use crate::challenge::{self, Material};
 pub enum Execution {
     /// MLX-LM's own layer.
     MlxLm,
-    /// The weight unpacked as a whole, and an ordinary matrix product.
-    Unpacked,
+    /// The way of multiplying with the weight that MLX-LM's own layer doesn't take: unpacked for LoRA, packed for DoRA.
+    Other,
     /// MLX-LM's own layer with the adapter in the layer's type. Differs in half precision only.
     Narrow,
 }
 
 impl Execution {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::MlxLm, Self::Unpacked, Self::Narrow];
+    pub const ALL: [Self; 3] = [Self::MlxLm, Self::Other, Self::Narrow];
 
     /// The kernel that computes this way.
-    pub fn build(self, layer: &Layer) -> Result<Box<dyn Kernel>> {
-        Ok(match self {
-            Self::MlxLm => Box::new(MlxLmLora::new(layer)),
-            Self::Unpacked => Box::new(Unpacked(layer.clone())),
-            Self::Narrow => Box::new(Narrow(MlxLmLora::new(layer), layer.clone())),
-        })
+    pub fn build(self, layer: &Layer) -> Box<dyn Kernel> {
+        match self {
+            Self::MlxLm => mlx_lms(layer),
+            Self::Other => other(layer),
+            Self::Narrow => Box::new(Narrow(mlx_lms(layer), layer.dtype)),
+        }
     }
 }
 
-/// For [`trainer::Trainer`]: the weight unpacked as a whole.
-pub const UNPACKED: BuildKernel = |layer| Execution::Unpacked.build(layer);
+/// For [`trainer::Trainer`]: [`Execution::Other`].
+pub const OTHER: BuildKernel = |layer| Ok(other(layer));
+
+/// The weight unpacked as a whole.
+pub const UNPACKED: BuildKernel =
+    |layer| Ok(Box::new(By { layer: layer.clone(), product: unpacked, parts: 1 }));
 
 /// The same in two halves, whose sums round differently.
-pub const HALVES: BuildKernel = |layer| Ok(Box::new(Halves(layer.clone())));
+pub const HALVES: BuildKernel = |layer| Ok(Box::new(By { layer: layer.clone(), product: halves, parts: 2 }));
+
+fn other(layer: &Layer) -> Box<dyn Kernel> {
+    let product = match layer.adapter {
+        AdapterKind::Lora => unpacked,
+        AdapterKind::Dora => packed,
+    };
+    Box::new(By { layer: layer.clone(), product, parts: 1 })
+}
+
+/// A layer whose product with the frozen weight is computed so.
+struct By {
+    layer: Layer,
+    product: fn(&Layer, &Array) -> Result<Array>,
+    /// In so many parts a row's length is summed up.
+    parts: i32,
+}
+
+impl Kernel for By {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let layer = &self.layer;
+        let product = (self.product)(layer, x)?;
+        let z = x.matmul(&adapter.lora_a)?.matmul(&(&adapter.lora_b * layer.scale))?.astype(x.dtype())?;
+        let with_bias = |y: Array| layer.bias.as_ref().map_or(Ok(y.clone()), |bias| y.add(bias));
+        match layer.adapter {
+            AdapterKind::Lora => with_bias(product)?.add(&z),
+            AdapterKind::Dora => {
+                let factor = adapter.magnitude()?.divide(&norm(layer, adapter, self.parts)?)?;
+                with_bias(product.add(&z)?.multiply(&factor.astype(x.dtype())?)?)
+            }
+        }
+    }
+}
 
 fn whole(layer: &Layer) -> Result<Array> {
     match &layer.weight {
@@ -45,59 +82,59 @@ fn whole(layer: &Layer) -> Result<Array> {
     }
 }
 
-fn finish(layer: &Layer, mut y: Array, x: &Array, adapter: &Adapter) -> Result<Array> {
-    if let Some(bias) = &layer.bias {
-        y = y.add(bias)?;
+fn unpacked(layer: &Layer, x: &Array) -> Result<Array> {
+    x.matmul(&whole(layer)?.t()?)
+}
+
+fn packed(layer: &Layer, x: &Array) -> Result<Array> {
+    match &layer.weight {
+        Weight::Quantized(weight) => weight.matmul(x),
+        Weight::Plain(_) => unpacked(layer, x),
     }
-    let z = x.matmul(&adapter.lora_a)?.matmul(&(&adapter.lora_b * layer.scale))?;
-    y.add(&z.astype(x.dtype())?)
 }
 
 /// The inputs in two halves, whose products are added.
-struct Halves(Layer);
-
-impl Kernel for Halves {
-    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
-        let (weight, half, last) = (whole(&self.0)?, self.0.input / 2, x.ndim() as i32 - 1);
-        let part = |from: i32, to: i32| x.slice(last, from, to)?.matmul(&weight.slice(1, from, to)?.t()?);
-        let y = part(0, half)?.add(&part(half, self.0.input)?)?;
-        finish(&self.0, y, x, adapter)
-    }
+fn halves(layer: &Layer, x: &Array) -> Result<Array> {
+    let (weight, half, last) = (whole(layer)?, layer.input / 2, x.ndim() as i32 - 1);
+    let part = |from: i32, to: i32| x.slice(last, from, to)?.matmul(&weight.slice(1, from, to)?.t()?);
+    part(0, half)?.add(&part(half, layer.input)?)
 }
 
-struct Unpacked(Layer);
-
-impl Kernel for Unpacked {
-    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
-        finish(&self.0, x.matmul(&whole(&self.0)?.t()?)?, x, adapter)
+/// The length of each row of weight and adapter together.
+fn norm(layer: &Layer, adapter: &Adapter, parts: i32) -> Result<Array> {
+    let delta = adapter.lora_a.matmul(&(&adapter.lora_b * layer.scale))?.t()?;
+    let squares = whole(layer)?.astype(Dtype::Float32)?.add(&delta)?.square()?;
+    let mut sum: Option<Array> = None;
+    for part in 0..parts {
+        let (from, to) = (layer.input * part / parts, layer.input * (part + 1) / parts);
+        let part = squares.slice(1, from, to)?.sum(&[1], false)?;
+        sum = Some(sum.map_or(Ok(part.clone()), |sum| sum.add(&part))?);
     }
+    sum.map_or_else(|| Err(kernel_api::Error::new("no parts")), |sum| sum.sqrt()?.stop_gradient())
 }
 
-struct Narrow(MlxLmLora, Layer);
+struct Narrow(Box<dyn Kernel>, Dtype);
 
 impl Kernel for Narrow {
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
-        let [lora_a, lora_b] = [&adapter.lora_a, &adapter.lora_b].map(|array| array.astype(self.1.dtype));
-        self.0.forward(x, &Adapter { lora_a: lora_a?, lora_b: lora_b? })
+        let [lora_a, lora_b] = [&adapter.lora_a, &adapter.lora_b].map(|array| array.astype(self.1));
+        self.0.forward(x, &Adapter { lora_a: lora_a?, lora_b: lora_b?, ..adapter.clone() })
     }
 }
 
 /// Result for the first inputs, computed in one of these ways.
 pub fn first_result(execution: Execution, material: &Material) -> MlxResult<mlx_rs::Array> {
-    let kernel = built(execution, material)?;
+    let kernel = execution.build(&material.layer);
     challenge::forward(kernel.as_ref(), &material.arrays(&material.first), material.layer.output)
 }
 
-fn built(execution: Execution, material: &Material) -> MlxResult<Box<dyn Kernel>> {
-    execution.build(&material.layer).map_err(|error| mlx_rs::error::Exception::custom(error.to_string()))
-}
-
-/// Result and gradients of x, `lora_a`, `lora_b` for the second inputs, computed in one of these ways.
-pub fn execute(execution: Execution, material: &Material) -> MlxResult<[mlx_rs::Array; 4]> {
-    let kernel = built(execution, material)?;
+/// Result and gradients of x and the adapter's arrays for the second inputs, computed in one of these ways.
+pub fn execute(execution: Execution, material: &Material) -> MlxResult<Vec<mlx_rs::Array>> {
+    let kernel = execution.build(&material.layer);
     let inputs = material.arrays(&material.second);
     let (forward, gradients) = challenge::gradients(kernel.as_ref(), &inputs, &material.cotangent())?;
-    let mut gradients = gradients.into_iter();
-    let mut next = || gradients.next().ok_or_else(|| mlx_rs::error::Exception::custom("three gradients"));
-    Ok([forward, next()?, next()?, next()?])
+    if gradients.len() != inputs.len() {
+        return Err(Exception::custom("not a gradient for each input"));
+    }
+    Ok(std::iter::once(forward).chain(gradients).collect())
 }

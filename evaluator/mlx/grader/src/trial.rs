@@ -7,18 +7,19 @@
 //! rates where rounding alone changes a tenth of what is learned, no judge could tell.)
 //!
 //! In half precision MLX's packed product may round every partial sum, so that kernels which unpack the weight come out
-//! together, but away from MLX-LM's. Then there is a second reference, which unpacks it, and the nearer one counts.
+//! together, but away from those that don't. Then there is a second reference, which does it the other way than MLX-LM (it unpacks
+//! for LoRA and doesn't for DoRA), and the nearer one counts.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use mlx_rs::Array;
 use trainer::data::Dataset;
 use trainer::{BuildKernel, Error, Result, Trainer};
-use trial_protocol::{Dtype, Model, Training, TrialGrade};
+use trial_protocol::{AdapterKind, Dtype, Model, Training, TrialGrade};
 
 use crate::device::Ceilings;
 use crate::host;
-use crate::straightforward::{HALVES, UNPACKED};
+use crate::straightforward::{HALVES, OTHER, UNPACKED};
 
 /// At least this deviation is allowed, and so many times the deviation between two ways of adding up. In half precision.
 pub const HALF: (f64, f64) = (0.02, 2.0);
@@ -98,11 +99,11 @@ impl Judge {
         };
         let iterations = training.iterations;
         let tolerance = judge.tolerance(iterations)?;
-        let mut unpacked = judge.load(UNPACKED)?;
+        let mut trainer = judge.load(OTHER)?;
         let before = judge.before()?;
-        let (own, other) = (end(&mut judge.trainers[0], iterations)?, end(&mut unpacked, iterations)?);
+        let (own, other) = (end(&mut judge.trainers[0], iterations)?, end(&mut trainer, iterations)?);
         if deviation(&before, &other, &own).size > tolerance / 4.0 {
-            judge.trainers.push(unpacked);
+            judge.trainers.push(trainer);
         }
         Ok(judge)
     }
@@ -139,21 +140,23 @@ impl Judge {
         &self.trainers[0]
     }
 
-    /// Length of all adapters as bytes.
-    pub fn adapter_bytes(&self) -> u64 {
-        self.lengths().map(|length| length as u64 * 4).sum()
+    /// Length of all adapters as bytes, if they are of this kind.
+    pub fn adapter_bytes(&self, kind: AdapterKind) -> u64 {
+        self.trainer().shapes(kind).map(|shape| size(&shape) as u64 * 4).sum()
     }
 
-    /// Judges the adapters that a trial returned; they must be [`Self::adapter_bytes`] long.
+    /// Judges the adapters that a trial returned; they must be [`Self::adapter_bytes`] of the
+    /// training's kind long.
     pub fn grade(&mut self, seed: u64, iterations: u32, adapters: &[u8]) -> Result<TrialGrade> {
-        if adapters.len() as u64 != self.adapter_bytes() {
+        let kind = self.trainer().kind();
+        if adapters.len() as u64 != self.adapter_bytes(kind) {
             return Err(Error::Setting { setting: "adapters", problem: "of another length".into() });
         }
         let values = host::from_bytes(adapters, Dtype::Float32);
         let mut rest = values.as_slice();
         let mut arrays = Vec::new();
-        for length in self.lengths() {
-            let (array, after) = rest.split_at(length);
+        for shape in self.trainer().shapes(kind) {
+            let (array, after) = rest.split_at(size(&shape));
             arrays.push(array.to_vec());
             rest = after;
         }
@@ -165,8 +168,9 @@ impl Judge {
         let deviation = reference.deviation(&arrays);
         let (tokens, train_loss, floor_seconds) =
             (reference.tokens, reference.train_loss, reference.floor_seconds);
-        let part = ["lora_a", "lora_b"][deviation.worst % 2];
-        let worst = match self.trainer().slots().get(deviation.worst / 2) {
+        let parts = kind.arrays();
+        let part = parts[deviation.worst % parts.len()];
+        let worst = match self.trainer().slots().get(deviation.worst / parts.len()) {
             Some(slot) => format!("{} {part}", slot.layer),
             None => String::new(),
         };
@@ -210,18 +214,14 @@ impl Judge {
         Ok(Reference { seed, iterations, before, after, tokens, train_loss, floor_seconds })
     }
 
-    fn shapes(&self) -> impl Iterator<Item = [i32; 2]> {
-        let rank = self.trainer().rank();
-        self.trainer().slots().iter().flat_map(move |slot| [[slot.input, rank], [rank, slot.output]])
-    }
-
-    fn lengths(&self) -> impl Iterator<Item = usize> {
-        self.shapes().map(|[rows, columns]| rows as usize * columns as usize)
-    }
-
     fn arrays(&self, values: &[Vec<f32>]) -> Vec<Array> {
-        self.shapes().zip(values).map(|(shape, values)| Array::from_slice(values, &shape)).collect()
+        let shapes = self.trainer().shapes(self.trainer().kind());
+        shapes.zip(values).map(|(shape, values)| Array::from_slice(values, &shape)).collect()
     }
+}
+
+fn size(shape: &[i32]) -> usize {
+    shape.iter().map(|&length| length as usize).product()
 }
 
 /// The adapters after the run that tolerances are measured with.

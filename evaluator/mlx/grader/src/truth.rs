@@ -3,19 +3,19 @@
 use kernel_api::{Layer, Weight, host as api};
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype as MlxDtype, Stream, ops, with_stream};
-use trial_protocol::{CheckCase, Dtype, Quantization};
+use trial_protocol::{AdapterKind, CheckCase, Dtype, Quantization};
 
 use crate::challenge::{Inputs, Material};
 use crate::host;
 
-/// The numbers of an answer without rounding: result, gradients of x, `lora_a`, `lora_b`.
+/// The numbers of an answer without rounding: result, gradients of x and the adapter's arrays.
 pub struct Truth {
     /// For the first inputs.
     pub first: Vec<f64>,
     /// For the second inputs.
     pub forward: Vec<f64>,
-    /// Gradients of x, `lora_a`, `lora_b`, for the second inputs.
-    pub gradients: [Vec<f64>; 3],
+    /// Gradients of x and the adapter's arrays, for the second inputs.
+    pub gradients: Vec<Vec<f64>>,
 }
 
 impl Truth {
@@ -24,14 +24,16 @@ impl Truth {
         let weight = weight(&material.layer)?;
         with_stream(&Stream::cpu(), || {
             let exact = Exact::new(material, &weight)?;
-            let first = exact.forward(&exact.inputs(&material.first))?;
+            let first = exact.inputs(&material.first);
+            let first = exact.forward(&first, exact.norm(&first)?.as_ref())?;
             let second = exact.inputs(&material.second);
-            let forward = exact.forward(&second)?;
-            let [x, a, b] = exact.gradients(&second)?;
+            let norm = exact.norm(&second)?;
+            let forward = exact.forward(&second, norm.as_ref())?;
+            let gradients = exact.gradients(&second, norm.as_ref())?;
             Ok(Self {
                 first: host::numbers(&first)?,
                 forward: host::numbers(&forward)?,
-                gradients: [host::numbers(&x)?, host::numbers(&a)?, host::numbers(&b)?],
+                gradients: gradients.iter().map(host::numbers).collect::<Result<_>>()?,
             })
         })
     }
@@ -61,36 +63,64 @@ impl<'a> Exact<'a> {
         })
     }
 
-    fn inputs(&self, inputs: &Inputs) -> [Array; 3] {
-        let CheckCase { batch, length, input, output, rank, dtype, .. } = *self.case;
-        [
-            wide(&inputs.x, &[batch * length, input], dtype),
-            wide(&inputs.lora_a, &[input, rank], Dtype::Float32),
-            wide(&inputs.lora_b, &[rank, output], Dtype::Float32),
-        ]
+    fn inputs(&self, inputs: &Inputs) -> Vec<Array> {
+        let CheckCase { batch, length, input, output, rank, dtype, adapter, .. } = *self.case;
+        let x = wide(&inputs.x, &[batch * length, input], dtype);
+        let arrays = inputs.adapter.iter().zip(adapter.shapes(input, output, rank));
+        std::iter::once(x).chain(arrays.map(|(bytes, shape)| wide(bytes, &shape, Dtype::Float32))).collect()
     }
 
     fn scale(&self) -> Result<Array> {
         Array::from_slice_f64(&[f64::from(self.case.scale)], &[1]).as_dtype(MlxDtype::Float64)
     }
 
-    fn forward(&self, [x, a, b]: &[Array; 3]) -> Result<Array> {
-        let mut y = x.matmul(self.weight.t())?;
-        if let Some(bias) = &self.bias {
-            y = ops::add(&y, bias)?;
+    /// The length of each row of weight and adapter together, where the adapter is DoRA's.
+    fn norm(&self, inputs: &[Array]) -> Result<Option<Array>> {
+        let [_, a, b, ..] = inputs else { return Err(three()) };
+        if self.case.adapter == AdapterKind::Lora {
+            return Ok(None);
         }
-        ops::add(&y, ops::multiply(x.matmul(a)?.matmul(b)?, self.scale()?)?)
+        let adapted = ops::add(&self.weight, ops::multiply(a.matmul(b)?, self.scale()?)?.t())?;
+        adapted.square()?.sum_axes(&[1], false)?.sqrt().map(Some)
     }
 
-    fn gradients(&self, [x, a, b]: &[Array; 3]) -> Result<[Array; 3]> {
-        let scaled = ops::multiply(&self.cotangent, self.scale()?)?;
+    /// The layer's result before magnitude and bias: what both kinds of adapter have in common.
+    fn sum(&self, inputs: &[Array]) -> Result<Array> {
+        let [x, a, b, ..] = inputs else { return Err(three()) };
+        ops::add(x.matmul(self.weight.t())?, ops::multiply(x.matmul(a)?.matmul(b)?, self.scale()?)?)
+    }
+
+    /// `norm` is [`Self::norm`]'s, constant for the gradients.
+    fn forward(&self, inputs: &[Array], norm: Option<&Array>) -> Result<Array> {
+        let mut y = self.sum(inputs)?;
+        if let (Some(norm), Some(m)) = (norm, inputs.get(3)) {
+            y = ops::multiply(&y, ops::divide(m, norm)?)?;
+        }
+        self.bias.as_ref().map_or(Ok(y.clone()), |bias| ops::add(&y, bias))
+    }
+
+    fn gradients(&self, inputs: &[Array], norm: Option<&Array>) -> Result<Vec<Array>> {
+        let [x, a, b, ..] = inputs else { return Err(three()) };
+        let (mut cotangent, mut of_m) = (self.cotangent.clone(), None);
+        if let (Some(norm), Some(m)) = (norm, inputs.get(3)) {
+            let products = ops::multiply(&self.cotangent, self.sum(inputs)?)?;
+            of_m = Some(ops::divide(products.sum_axes(&[0], false)?, norm)?);
+            cotangent = ops::multiply(&cotangent, ops::divide(m, norm)?)?;
+        }
+        let scaled = ops::multiply(&cotangent, self.scale()?)?;
         let back = scaled.matmul(b.t())?;
-        Ok([
-            ops::add(self.cotangent.matmul(&self.weight)?, back.matmul(a.t())?)?,
+        let mut gradients = vec![
+            ops::add(cotangent.matmul(&self.weight)?, back.matmul(a.t())?)?,
             x.t().matmul(back)?,
             x.matmul(a)?.t().matmul(scaled)?,
-        ])
+        ];
+        gradients.extend(of_m);
+        Ok(gradients)
     }
+}
+
+fn three() -> Exception {
+    Exception::custom("x, lora_a and lora_b")
 }
 
 fn wide(bytes: &[u8], shape: &[i32], dtype: Dtype) -> Array {
@@ -145,7 +175,7 @@ mod tests {
     use super::*;
     use trial_protocol::Challenge;
 
-    fn material(quantization: Option<Quantization>) -> Material {
+    fn material(quantization: Option<Quantization>, adapter: AdapterKind) -> Material {
         let case = CheckCase {
             batch: 2,
             length: 3,
@@ -156,6 +186,7 @@ mod tests {
             quantization,
             bias: true,
             dtype: Dtype::Float32,
+            adapter,
         };
         Material::new(&Challenge::plain(case, 5)).unwrap()
     }
@@ -164,7 +195,7 @@ mod tests {
     fn unpacking_agrees_with_mlx_for_every_width_and_group() {
         for bits in [2, 3, 4, 5, 6, 8] {
             for group_size in [32, 64, 128] {
-                let material = material(Some(Quantization { group_size, bits }));
+                let material = material(Some(Quantization { group_size, bits }), AdapterKind::Lora);
                 let Weight::Quantized(quantized) = &material.layer.weight else { panic!() };
                 let theirs = host::numbers(&taken(&quantized.dequantize().unwrap())).unwrap();
                 let ours = weight(&material.layer).unwrap();
@@ -181,7 +212,16 @@ mod tests {
 
     #[test]
     fn gradients_are_slopes() {
-        let material = material(None);
+        slopes(AdapterKind::Lora);
+    }
+
+    #[test]
+    fn gradients_are_slopes_at_the_norm_of_the_moment() {
+        slopes(AdapterKind::Dora);
+    }
+
+    fn slopes(adapter: AdapterKind) {
+        let material = material(None, adapter);
         let truth = Truth::of(&material).unwrap();
         let weight = weight(&material.layer).unwrap();
         let cotangent = host::from_bytes(&material.cotangent, Dtype::Float32);
@@ -189,15 +229,16 @@ mod tests {
             with_stream(&Stream::cpu(), || {
                 let exact = Exact::new(&material, &weight).unwrap();
                 let mut inputs = exact.inputs(&material.second);
+                let norm = exact.norm(&inputs).unwrap();
                 let mut values = host::numbers(&inputs[which]).unwrap();
                 values[index] += step;
                 inputs[which] = Array::from_slice_f64(&values, inputs[which].shape());
-                let result = host::numbers(&exact.forward(&inputs).unwrap()).unwrap();
+                let result = host::numbers(&exact.forward(&inputs, norm.as_ref()).unwrap()).unwrap();
                 result.iter().zip(&cotangent).map(|(y, g)| y * f64::from(*g)).sum::<f64>()
             })
         };
-        for which in 0..3 {
-            for index in [0, 17, 100] {
+        for which in 0..truth.gradients.len() {
+            for index in [0, 17, 30] {
                 let slope = (value(which, index, 1e-3) - value(which, index, -1e-3)) / 2e-3;
                 let ours = truth.gradients[which][index];
                 assert!(

@@ -8,8 +8,9 @@ use grader::challenge::{self, Material};
 use grader::compare::{ERROR_BUDGET, Judge, difference, own_errors};
 use grader::host;
 use grader::truth::Truth;
+use kernels::dora;
 use kernels::{By, Formula, HALVED, HONEST, NARROW, WRONG};
-use trial_protocol::{AnswerLayout, Challenge, CheckCase, Dtype, Quantization};
+use trial_protocol::{AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, Quantization};
 
 mod kernels;
 
@@ -39,6 +40,7 @@ fn cases(inputs: &[i32]) -> Vec<CheckCase> {
                     quantization: *quantization,
                     bias: number % 2 == 0,
                     dtype,
+                    adapter: AdapterKind::Lora,
                 });
             }
         }
@@ -48,9 +50,14 @@ fn cases(inputs: &[i32]) -> Vec<CheckCase> {
 
 /// A few of them: other ones in each type.
 fn some_cases() -> Vec<(CheckCase, Judge)> {
+    some_cases_of(AdapterKind::Lora)
+}
+
+fn some_cases_of(adapter: AdapterKind) -> Vec<(CheckCase, Judge)> {
     let all = cases(&[64, 128, 256]);
     let some = all.into_iter().step_by(10).zip(1_u64..);
     some.map(|(case, seed)| {
+        let case = CheckCase { adapter, ..case };
         let material = Material::new(&Challenge::plain(case.clone(), seed)).unwrap();
         (case, Judge::new(material, ERROR_BUDGET).unwrap())
     })
@@ -63,24 +70,42 @@ fn passes(formula: Formula, judge: &Judge) -> (bool, String) {
     let passed = errors
         .iter()
         .zip(judge.tolerances())
-        .all(|(error, tolerance)| error.is_some_and(|error| error <= tolerance));
+        .all(|(error, tolerance)| error.is_some_and(|error| error <= *tolerance));
     (passed, format!("{errors:?}, allowed {:?}", judge.tolerances()))
 }
 
 /// The errors of result and gradients; `None` where not all is finite.
-fn errors(formula: Formula, material: &Material, truth: &Truth) -> [Option<f64>; 4] {
+fn errors(formula: Formula, material: &Material, truth: &Truth) -> Vec<Option<f64>> {
     let kernel = By(material.layer.clone(), formula);
     let inputs = material.arrays(&material.second);
     let (result, gradients) = challenge::gradients(&kernel, &inputs, &material.cotangent()).unwrap();
-    let truths = [&truth.forward, &truth.gradients[0], &truth.gradients[1], &truth.gradients[2]];
-    let mut errors = [None; 4];
-    for ((error, array), truth) in
-        errors.iter_mut().zip(std::iter::once(&result).chain(&gradients)).zip(truths)
-    {
+    let truths = std::iter::once(&truth.forward).chain(&truth.gradients);
+    let error = |(array, truth): (&mlx_rs::Array, &Vec<f64>)| {
         let values: Vec<f32> = host::numbers(array).unwrap().into_iter().map(|value| value as f32).collect();
-        *error = difference(&values, truth);
+        difference(&values, truth)
+    };
+    std::iter::once(&result).chain(&gradients).zip(truths).map(error).collect()
+}
+
+#[test]
+fn honest_dora_kernels_pass_however_they_compute() {
+    for (case, judge) in some_cases_of(AdapterKind::Dora) {
+        for (name, formula) in dora::HONEST {
+            let (passed, numbers) = passes(*formula, &judge);
+            assert!(passed, "{name} on {}: {numbers}", challenge::describe(&case));
+        }
     }
-    errors
+}
+
+#[test]
+fn dishonest_dora_kernels_fail() {
+    for (case, judge) in some_cases_of(AdapterKind::Dora) {
+        let subtle = dora::SUBTLE.iter().filter(|_| case.dtype == Dtype::Float32);
+        for (name, formula) in dora::WRONG.iter().chain(subtle) {
+            let (passed, numbers) = passes(*formula, &judge);
+            assert!(!passed, "{name} on {}: {numbers}", challenge::describe(&case));
+        }
+    }
 }
 
 #[test]
@@ -125,23 +150,18 @@ fn right_answer(judge: &Judge) -> Vec<Vec<u8>> {
     let narrow = |values: &[f64], dtype| {
         host::to_bytes(&values.iter().map(|value| *value as f32).collect::<Vec<_>>(), dtype)
     };
-    let [x, a, b] = &truth.gradients;
-    vec![
-        narrow(&truth.first, dtype),
-        narrow(&truth.forward, dtype),
-        narrow(x, dtype),
-        narrow(a, Dtype::Float32),
-        narrow(b, Dtype::Float32),
-        narrow(&truth.forward, dtype),
-        material.second.x.clone(),
-        material.second.lora_a.clone(),
-        material.second.lora_b.clone(),
-    ]
+    let types = std::iter::once(dtype).chain(std::iter::repeat(Dtype::Float32));
+    let mut parts = vec![narrow(&truth.first, dtype), narrow(&truth.forward, dtype)];
+    parts.extend(truth.gradients.iter().zip(types).map(|(values, dtype)| narrow(values, dtype)));
+    parts.push(narrow(&truth.forward, dtype));
+    parts.extend(material.second.all().cloned());
+    parts
 }
 
 #[test]
 fn each_part_of_an_answer_is_judged_by_itself() {
-    for (case, judge) in some_cases().into_iter().take(3) {
+    let dora = some_cases_of(AdapterKind::Dora).into_iter().take(2);
+    for (case, judge) in some_cases().into_iter().take(3).chain(dora) {
         let right = right_answer(&judge);
         let judged = judge.compare(&right.concat());
         assert!(judged.iter().all(|comparison| comparison.passed), "{judged:?}");
@@ -226,8 +246,9 @@ fn measure() {
         for (kind, kernels) in [("honest", HONEST), ("narrow", NARROW), ("halved", HALVED), ("wrong", WRONG)]
         {
             for (name, formula) in kernels {
-                let errors = errors(*formula, &material, &truth).map(|error| error.unwrap_or(f64::MAX));
-                let ratio = errors.iter().zip(own).map(|(error, own)| error / own).fold(0.0, f64::max);
+                let errors = errors(*formula, &material, &truth);
+                let errors: Vec<f64> = errors.into_iter().map(|error| error.unwrap_or(f64::MAX)).collect();
+                let ratio = errors.iter().zip(&own).map(|(error, own)| error / own).fold(0.0, f64::max);
                 let place = challenge::describe(case);
                 let new = Measured { least: ratio, most: 0.0, error: 0.0, place: String::new() };
                 let entry = table.entry(format!("{:?} {kind} {name}", case.dtype)).or_insert(new);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use trial_protocol::{
-    AnswerLayout, Challenge, CheckCase, Dtype, GradeCheck, GradeReply, GradeRequest, GradeTrial, Model,
-    Optimizer, PrepareRequest, Prepared, Quantization, SyntheticModel, Training, read_frame, read_raw,
+    AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, GradeCheck, GradeReply, GradeRequest, GradeTrial,
+    Model, Optimizer, PrepareRequest, Prepared, Quantization, SyntheticModel, Training, read_frame, read_raw,
     write_frame, write_raw,
 };
 
@@ -72,6 +72,7 @@ fn prepare() -> PrepareRequest {
             dtype: Dtype::Float32,
         }),
         training: Training {
+            fine_tune_type: AdapterKind::Lora,
             num_layers: 1,
             rank: 4,
             scale: 10.0,
@@ -133,7 +134,8 @@ fn a_process_judges_many_answers_and_adapters() {
         }
     }
     for (seed, fill) in [(1, 0), (2, 0xff), (1, 0x41)] {
-        let request = GradeRequest::Trial(GradeTrial { seed, iterations: 2 });
+        let request =
+            GradeRequest::Trial(GradeTrial { seed, iterations: 2, fine_tune_type: AdapterKind::Lora });
         let adapters = vec![fill; prepared.adapter_bytes as usize];
         let GradeReply::Trial(grade) = grader.ask(&request, Some(&adapters)) else { panic!() };
         assert_eq!(grade.tokens, 2 * 2 * 24);
@@ -159,9 +161,10 @@ fn what_makes_no_sense_is_refused_and_the_next_request_answered() {
         quantization: None,
         bias: false,
         dtype: Dtype::Float32,
+        adapter: AdapterKind::Lora,
     });
     assert!(grader.failure(&request, Some(&vec![0; bytes])).contains("`prepare` first"));
-    let trial = GradeRequest::Trial(GradeTrial { seed: 1, iterations: 1 });
+    let trial = GradeRequest::Trial(GradeTrial { seed: 1, iterations: 1, fine_tune_type: AdapterKind::Lora });
     assert!(grader.failure(&trial, Some(&[])).contains("`prepare` first"));
 
     let mut nothing = prepare();

@@ -10,7 +10,7 @@ use kernel_api::{Adapter, Array, Kernel, Layer, MlxLmLora, Result};
 use kernels::{By, HONEST, NARROW};
 use trainer::data::Dataset;
 use trainer::{BuildKernel, Trainer};
-use trial_protocol::{Dtype, Model, Optimizer, Quantization, SyntheticModel, Training};
+use trial_protocol::{AdapterKind, Dtype, Model, Optimizer, Quantization, SyntheticModel, Training};
 
 mod kernels;
 
@@ -30,6 +30,7 @@ fn model(hidden: i32, dtype: Dtype) -> Model {
 
 fn training(learning_rate: f32, iterations: u32) -> Training {
     Training {
+        fine_tune_type: AdapterKind::Lora,
         num_layers: 2,
         rank: 8,
         scale: 16.0,
@@ -92,12 +93,12 @@ fn sometimes(
 
 fn without_adapter(right: &MlxLmLora, x: &Array, adapter: &Adapter) -> Result<Array> {
     let lora_b = &adapter.lora_b * 0.0;
-    right.forward(x, &Adapter { lora_a: adapter.lora_a.clone(), lora_b })
+    right.forward(x, &Adapter { lora_b, ..adapter.clone() })
 }
 
 fn without_gradient(right: &MlxLmLora, x: &Array, adapter: &Adapter) -> Result<Array> {
     let (lora_a, lora_b) = (adapter.lora_a.stop_gradient()?, adapter.lora_b.stop_gradient()?);
-    right.forward(x, &Adapter { lora_a, lora_b })
+    right.forward(x, &Adapter { lora_a, lora_b, ..adapter.clone() })
 }
 
 fn without_x_gradient(right: &MlxLmLora, x: &Array, adapter: &Adapter) -> Result<Array> {
@@ -207,7 +208,7 @@ fn the_validation_loss_is_mlx_lms_with_those_adapters() {
 fn adapters_that_are_no_numbers_are_judged_all_the_same() {
     let (model, training) = (model(64, Dtype::Float32), training(1e-4, 2));
     let mut judge = Judge::new(&model, &training).unwrap();
-    let length = judge.adapter_bytes() as usize;
+    let length = judge.adapter_bytes(AdapterKind::Lora) as usize;
     let grade = judge.grade(1, 2, &vec![0xff; length]).unwrap();
     assert!(grade.deviation.is_nan() && grade.validation_loss.is_nan() && grade.tokens > 0, "{grade:?}");
     let mut infinite = adapters(&model, &training, None, 1, 2);

@@ -1,13 +1,15 @@
-//! What a kernel is, and the two that come with the harness.
+//! What a kernel is, and the two LoRA kernels that come with the harness.
 
 use crate::{Adapter, Array, Error, Layer, QuantizedWeight, Result, Weight};
 
 /// Computes a layer with its adapter. Made once for each layer, by `build`, where whatever depends on the layer alone can
 /// be prepared.
 pub trait Kernel {
-    /// `x · weightᵀ + bias + scale · (x · lora_a) · lora_b`. x is `[batch, length, input]` or `[n, input]`, of the layer's
-    /// type; the result is the same with `output` last, of x's type. MLX takes gradients with respect to x and both
-    /// adapter arrays. Called many times, with new arrays and other shapes.
+    /// LoRA: `x · weightᵀ + bias + scale · (x · lora_a) · lora_b`. DoRA: `m / norm · (x · weightᵀ + scale · (x · lora_a) ·
+    /// lora_b) + bias`, where `norm` is the length of each row of `weight + scale · (lora_a · lora_b)ᵀ` and constant for the
+    /// gradients. x is `[batch, length, input]` or `[n, input]`, of the layer's type; the result is the same with `output`
+    /// last, of x's type. MLX takes gradients with respect to x and the adapter's arrays. Called many times, with new arrays
+    /// and other shapes.
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array>;
 }
 

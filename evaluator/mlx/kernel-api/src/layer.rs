@@ -1,8 +1,8 @@
 //! What a kernel is given.
 
-use crate::{Array, Dtype, Result, ops};
+use crate::{Array, Dtype, Error, Result, ops};
 
-/// A frozen linear layer, `y = x · weightᵀ + bias`, that gets a LoRA adapter. Its arrays never change while a kernel
+/// A frozen linear layer, `y = x · weightᵀ + bias`, that gets an adapter. Its arrays never change while a kernel
 /// lives.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -20,6 +20,17 @@ pub struct Layer {
     pub output: i32,
     /// Type of x, of the result, and of the weight or its scales.
     pub dtype: Dtype,
+    /// What the problem trains.
+    pub adapter: AdapterKind,
+}
+
+/// A kind of adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AdapterKind {
+    /// Low rank.
+    Lora,
+    /// Low rank, and a magnitude for each output.
+    Dora,
 }
 
 /// A frozen weight.
@@ -59,11 +70,20 @@ impl QuantizedWeight {
     }
 }
 
-/// The trainable part of a layer: its contribution is `scale · (x · lora_a) · lora_b`.
+/// The trainable part of a layer.
 #[derive(Debug, Clone)]
 pub struct Adapter {
     /// `[input, rank]`, `Float32` whatever the layer's type is.
     pub lora_a: Array,
     /// `[rank, output]`, `Float32`.
     pub lora_b: Array,
+    /// DoRA's magnitudes: `[output]`, `Float32`.
+    pub m: Option<Array>,
+}
+
+impl Adapter {
+    /// `m`. Errors if the adapter is LoRA's.
+    pub fn magnitude(&self) -> Result<&Array> {
+        self.m.as_ref().ok_or_else(|| Error::new("a LoRA adapter has no magnitudes"))
+    }
 }

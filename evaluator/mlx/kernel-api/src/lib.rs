@@ -1,4 +1,4 @@
-//! What a kernel may use of MLX. A kernel computes one linear layer with its LoRA adapter; MLX differentiates it.
+//! What a kernel may use of MLX. A kernel computes one linear layer with its LoRA or DoRA adapter; MLX differentiates it.
 //!
 //! A program has `pub fn build(layer: &Layer) -> Result<Box<dyn Kernel>>`, which makes the kernel of one layer. It is
 //! compiled with `#![forbid(unsafe_code)]` and can use this crate and Rust's standard library, nothing else.
@@ -9,9 +9,11 @@ pub use kernel::Kernel;
 
 pub use layer::{Layer, Weight};
 
-pub use layer::{Adapter, QuantizedWeight};
+pub use layer::{Adapter, AdapterKind, QuantizedWeight};
 
 pub use kernel::{MlxLmLora, PlainLora};
+
+pub use dora::{MlxLmDora, PlainDora};
 
 pub use array::Array;
 
@@ -21,6 +23,7 @@ pub use error::{Error, Result};
 
 mod arithmetic;
 mod array;
+mod dora;
 mod dtype;
 mod error;
 #[doc(hidden)]

@@ -7,8 +7,8 @@
 //!   [`Challenge`], answered by [`Reply::Answer`] and a raw frame with the arrays of [`AnswerLayout`]. The end of standard input
 //!   is the end.
 //! - *Trial*: the runner locks itself, loads, warms up, answers [`Reply::Ready`] and waits for [`Go`], which brings the seed; it trains,
-//!   and answers [`Reply::Trained`] and a raw frame with all adapters as float32, in the order of the grader's slots, `lora_a` before
-//!   `lora_b`. The supervisor's clock runs from writing `Go` to the last byte of those. Then [`Reply::Trial`] follows.
+//!   and answers [`Reply::Trained`] and a raw frame with all adapters as float32, in the order of the grader's slots, each in the
+//!   order of [`AdapterKind::arrays`]. The supervisor's clock runs from writing `Go` to the last byte of those. Then [`Reply::Trial`] follows.
 //!
 //! [`Reply::Failed`] may come instead of any answer. When its standard input closes, the runner exits at once.
 //!
@@ -71,9 +71,9 @@ pub struct CheckRequest {
 /// One layer to compute, on inputs that nobody could know before: all values come from the seed.
 ///
 /// The runner builds the kernel for the layer, among as many companions as the challenge says, then, with poisoned (NaN) memory recycled before each call:
-/// 1. forward on a first set of inputs (x, `lora_a`, `lora_b`);
+/// 1. forward on a first set of inputs (x and the adapter's arrays);
 /// 2. the inputs' values are changed in place, in the same buffers, to a second set; forward, and the gradients of
-///    sum(cotangent * result) with respect to x, `lora_a` and `lora_b`;
+///    sum(cotangent * result) with respect to x and the adapter's arrays;
 /// 3. forward on the second set again.
 ///
 /// [`AnswerLayout`] says what goes back.
@@ -125,7 +125,7 @@ impl Default for Values {
 }
 
 /// The arrays in the answer to a [`Challenge`], end to end, row-major and little-endian: result of call 1; result of call 2; gradients of
-/// x, `lora_a`, `lora_b`; result of call 3; then x, `lora_a` and `lora_b` as they are after the calls.
+/// x and each of the adapter's arrays; result of call 3; then x and those arrays as they are after the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerLayout {
     /// Name, shape and type of each.
@@ -137,19 +137,19 @@ impl AnswerLayout {
     pub fn of(case: &CheckCase) -> Self {
         let CheckCase { batch, length, input, output, rank, dtype, .. } = *case;
         let (x, y) = (vec![batch, length, input], vec![batch, length, output]);
-        let (a, b) = (vec![input, rank], vec![rank, output]);
-        let float32 = Dtype::Float32;
-        let parts = vec![
+        let shapes = case.adapter.shapes(input, output, rank);
+        let adapter = |names: [&'static str; 3]| {
+            let arrays = names.into_iter().zip(shapes.clone());
+            arrays.map(|(name, shape)| (name, shape, Dtype::Float32)).collect::<Vec<_>>()
+        };
+        let mut parts = vec![
             ("first forward", y.clone(), dtype),
             ("forward", y.clone(), dtype),
             ("grad x", x.clone(), dtype),
-            ("grad lora_a", a.clone(), float32),
-            ("grad lora_b", b.clone(), float32),
-            ("repeated forward", y, dtype),
-            ("x afterwards", x, dtype),
-            ("lora_a afterwards", a, float32),
-            ("lora_b afterwards", b, float32),
         ];
+        parts.extend(adapter(["grad lora_a", "grad lora_b", "grad m"]));
+        parts.extend([("repeated forward", y, dtype), ("x afterwards", x, dtype)]);
+        parts.extend(adapter(["lora_a afterwards", "lora_b afterwards", "m afterwards"]));
         Self { parts }
     }
 
@@ -179,6 +179,45 @@ pub struct CheckCase {
     /// Whether the layer has a bias.
     pub bias: bool,
     pub dtype: Dtype,
+    /// What kind of adapter the layer has. The evaluator puts in what the problem trains.
+    #[serde(default, skip_serializing_if = "AdapterKind::is_lora")]
+    pub adapter: AdapterKind,
+}
+
+/// What is trained beside a frozen layer: MLX-LM's `fine_tune_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterKind {
+    /// `x · weightᵀ + bias + scale · (x · lora_a) · lora_b`.
+    #[default]
+    Lora,
+    /// `m / ‖weight + scale · (lora_a · lora_b)ᵀ‖ · (x · weightᵀ + scale · (x · lora_a) · lora_b) + bias`, the norm of each output's
+    /// row, and without gradients.
+    Dora,
+}
+
+impl AdapterKind {
+    /// The arrays that are trained for a layer, in order.
+    pub fn arrays(self) -> &'static [&'static str] {
+        match self {
+            Self::Lora => &["lora_a", "lora_b"],
+            Self::Dora => &["lora_a", "lora_b", "m"],
+        }
+    }
+
+    /// Their shapes: `[input, rank]`, `[rank, output]`, and of `m` `[output]`.
+    pub fn shapes(self, input: i32, output: i32, rank: i32) -> Vec<Vec<i32>> {
+        let mut shapes = vec![vec![input, rank], vec![rank, output]];
+        if self == Self::Dora {
+            shapes.push(vec![output]);
+        }
+        shapes
+    }
+
+    /// Whether it is [`Self::Lora`].
+    pub fn is_lora(&self) -> bool {
+        *self == Self::Lora
+    }
 }
 
 /// MLX's affine quantization.
@@ -230,6 +269,8 @@ pub struct TrialRequest {
 pub enum Model {
     /// Made on the spot from a seed; nothing is downloaded.
     Synthetic(SyntheticModel),
+    /// The same with the shapes of a real model, so that it takes the time and memory of that one.
+    Shapes(RealShapes),
     /// A folder in MLX-LM's format: `config.json`, `*.safetensors`, and for text data `tokenizer.json`.
     Folder(PathBuf),
     /// A hub id such as `mlx-community/Qwen2.5-0.5B-Instruct-4bit`, fetched once into the hub's cache.
@@ -253,6 +294,62 @@ pub struct SyntheticModel {
     pub dtype: Dtype,
 }
 
+/// A random model that is as large as a real one, layer by layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RealShapes {
+    /// Whose.
+    pub of: RealModel,
+    /// Of activations, scales and biases. The published 4-bit models have half precision, which is slow on most processors.
+    #[serde(default = "default_dtype")]
+    pub dtype: Dtype,
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    #[serde(default = "four_bits")]
+    pub quantization: Quantization,
+}
+
+/// Models whose shapes are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RealModel {
+    /// 24 blocks of width 896.
+    #[serde(rename = "qwen2.5-0.5b")]
+    Qwen2_5Small,
+    /// 28 blocks of width 1536.
+    #[serde(rename = "qwen2.5-1.5b")]
+    Qwen2_5Large,
+}
+
+impl RealShapes {
+    /// Sizes as in the model's published `config.json`, and its number of tokens.
+    pub fn spec(&self) -> (SyntheticModel, i32) {
+        let (hidden_size, intermediate_size, num_hidden_layers, num_attention_heads) = match self.of {
+            RealModel::Qwen2_5Small => (896, 4864, 24, 14),
+            RealModel::Qwen2_5Large => (1536, 8960, 28, 12),
+        };
+        let spec = SyntheticModel {
+            seed: self.seed,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            num_key_value_heads: 2,
+            quantization: self.quantization,
+            tie_word_embeddings: true,
+            dtype: self.dtype,
+        };
+        (spec, 151_936)
+    }
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+fn four_bits() -> Quantization {
+    Quantization { group_size: 64, bits: 4 }
+}
+
 fn default_true() -> bool {
     true
 }
@@ -273,6 +370,9 @@ pub enum Optimizer {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
+    /// The kind of adapter.
+    #[serde(default, skip_serializing_if = "AdapterKind::is_lora")]
+    pub fine_tune_type: AdapterKind,
     /// Adapters go on the last `num_layers` transformer blocks.
     pub num_layers: i32,
     pub rank: i32,
@@ -403,6 +503,8 @@ pub struct GradeTrial {
     pub seed: u64,
     /// Optimizer steps that it took.
     pub iterations: u32,
+    /// The kind of adapter that it trained: the problem's own, or LoRA beside DoRA, which no candidate has to do with.
+    pub fine_tune_type: AdapterKind,
 }
 
 /// What the grader answers.
@@ -436,6 +538,8 @@ pub struct Prepared {
     pub slots: Vec<Slot>,
     /// Length of a trial's raw frame.
     pub adapter_bytes: u64,
+    /// The same where LoRA is trained instead.
+    pub lora_bytes: u64,
     /// The model's own adapted layers as cases, each shape once, with x as large as in training.
     pub cases: Vec<CheckCase>,
     /// Files and folders that a runner has to read for this model; empty for a synthetic one.

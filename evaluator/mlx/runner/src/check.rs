@@ -84,7 +84,7 @@ impl Model {
 
 /// Forward on the first values; forward and gradients on the second, in the same memory; forward again. `idle` calls on the first
 /// values lie between them, so that what is kept of a call before is out of date in the one that counts.
-fn calls(model: &mut Model, material: &Material, inputs: &[Array; 3], idle: u32) -> Result<Vec<u8>> {
+fn calls(model: &mut Model, material: &Material, inputs: &[Array], idle: u32) -> Result<Vec<u8>> {
     let output = material.layer.output;
     let cotangent = material.cotangent();
     let mut raw = Vec::with_capacity(AnswerLayout::of(material.case()).bytes());
@@ -113,10 +113,10 @@ fn calls(model: &mut Model, material: &Material, inputs: &[Array; 3], idle: u32)
 }
 
 /// Gives the arrays other values without making others of them.
-fn change(arrays: &[Array; 3], inputs: &Inputs) -> Result<()> {
+fn change(arrays: &[Array], inputs: &Inputs) -> Result<()> {
     // What the kernel left to be computed was computed, or would see the new values.
     synchronize()?;
-    for (array, bytes) in arrays.iter().zip([&inputs.x, &inputs.lora_a, &inputs.lora_b]) {
+    for (array, bytes) in arrays.iter().zip(inputs.all()) {
         #[expect(unsafe_code, reason = "an input that changes where it lies is what this is about")]
         // SAFETY: these arrays were made of bytes, and MLX was just waited for.
         unsafe {
@@ -151,7 +151,8 @@ fn synchronize() -> Result<()> {
 fn poison(case: &CheckCase) {
     let CheckCase { batch, length, input, output, rank, .. } = *case;
     let rows = batch * length;
-    let elements = [rows * output, rows * input, rows * rank, input * rank, rank * output, output * input];
+    let elements =
+        [rows * output, rows * input, rows * rank, input * rank, rank * output, output * input, output];
     let item = case.dtype.bytes() as i32;
     let mut pieces = Vec::new();
     for elements in elements {

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use kernel_api::{Adapter, Kernel, host};
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype, ops};
-use trial_protocol::Quantization;
+use trial_protocol::{AdapterKind, Quantization};
 
 use crate::qwen2::plain_rows;
 
@@ -61,6 +61,20 @@ impl Weight {
         }
     }
 
+    /// The length of each row, float32, as MLX-LM's DoRA begins: of the weight unpacked.
+    pub(crate) fn row_norms(&self) -> Result<Array> {
+        let whole = match self {
+            Self::Quantized { packed, scales, biases, group_size, bits } => {
+                ops::dequantize(packed, scales, biases, *group_size, *bits)?
+            }
+            Self::Plain(weight) => weight.clone(),
+        };
+        let norms = whole.as_dtype(Dtype::Float32)?.square()?.sum_axes(&[1], false)?.sqrt()?;
+        // Now, so that no unpacked weight outlives this call.
+        norms.eval()?;
+        Ok(norms)
+    }
+
     /// Type of what the layer computes.
     pub(crate) fn dtype(&self) -> Dtype {
         match self {
@@ -91,8 +105,9 @@ pub(crate) struct Linear {
 /// A kernel in place of the layer's own arithmetic.
 struct Attached {
     kernel: Box<dyn Kernel>,
-    /// The layer's adapters are arrays `2 * slot` and `2 * slot + 1`.
-    slot: usize,
+    /// Where the layer's arrays begin among all adapters'.
+    first: usize,
+    kind: AdapterKind,
 }
 
 impl Linear {
@@ -100,8 +115,8 @@ impl Linear {
         Self { path, weight, bias, input, output, adapter: None }
     }
 
-    pub(crate) fn attach(&mut self, kernel: Box<dyn Kernel>, slot: usize) {
-        self.adapter = Some(Attached { kernel, slot });
+    pub(crate) fn attach(&mut self, kernel: Box<dyn Kernel>, first: usize, kind: AdapterKind) {
+        self.adapter = Some(Attached { kernel, first, kind });
     }
 
     pub(crate) fn forward(&self, x: &Array, adapters: &Adapters<'_>) -> Result<Array> {
@@ -114,7 +129,7 @@ impl Linear {
 
 /// The trainable arrays of one forward pass, and what became of the kernels that used them.
 pub struct Adapters<'a> {
-    /// `lora_a` and `lora_b` of each adapted layer in turn.
+    /// Of each adapted layer in turn.
     arrays: &'a [Array],
     log: &'a KernelLog,
 }
@@ -140,7 +155,7 @@ impl KernelLog {
 }
 
 impl<'a> Adapters<'a> {
-    /// `arrays` holds `lora_a` `[input, rank]` and `lora_b` `[rank, output]` of each adapted layer in turn.
+    /// `arrays` holds those of each adapted layer in turn, as [`AdapterKind::arrays`] has them.
     pub fn new(arrays: &'a [Array], log: &'a KernelLog) -> Self {
         Self { arrays, log }
     }
@@ -152,9 +167,9 @@ impl<'a> Adapters<'a> {
             self.log.failure.borrow_mut().get_or_insert_with(|| (linear.path.clone(), message));
             Exception::custom(text)
         };
-        let lora_a = self.arrays[2 * attached.slot].clone();
-        let lora_b = self.arrays[2 * attached.slot + 1].clone();
-        let adapter = Adapter { lora_a: host::wrap(lora_a), lora_b: host::wrap(lora_b) };
+        let array = |index: usize| host::wrap(self.arrays[attached.first + index].clone());
+        let m = (attached.kind == AdapterKind::Dora).then(|| array(2));
+        let adapter = Adapter { lora_a: array(0), lora_b: array(1), m };
         let x = host::wrap(x.clone());
         let result = attached.kernel.forward(&x, &adapter).map_err(|error| fail(error.to_string()))?;
         // SAFETY: nothing to uphold; this is the harness, not a kernel.

@@ -1,9 +1,9 @@
 //! Which layers get adapters, and how those begin: as in MLX-LM.
 
-use kernel_api::{Kernel, Layer, MlxLmLora, QuantizedWeight, host};
+use kernel_api::{Kernel, Layer, MlxLmDora, MlxLmLora, QuantizedWeight, host};
 use mlx_rs::random::{RandomState, uniform};
 use mlx_rs::{Array, ops};
-use trial_protocol::{Dtype, Quantization};
+use trial_protocol::{AdapterKind, Dtype, Quantization};
 
 use crate::error::{Error, Result};
 use crate::linear::{Linear, Weight};
@@ -21,10 +21,12 @@ pub struct Lora {
     pub rank: i32,
     /// Factor on the adapters' contribution.
     pub scale: f32,
+    /// What is trained of a layer.
+    pub kind: AdapterKind,
 }
 
 /// A layer that got an adapter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Slot {
     /// Full path, such as `model.layers.0.mlp.up_proj`.
     pub layer: String,
@@ -40,6 +42,8 @@ pub struct Slot {
     pub dtype: Dtype,
     /// Bytes of its frozen weight, scales and biases included.
     pub weight_bytes: u64,
+    /// What DoRA's `m` begins as, `[output]`; absent for LoRA.
+    pub magnitude: Option<Array>,
 }
 
 /// Puts a kernel on every linear layer of the chosen blocks. `build` absent: MLX-LM's own layer.
@@ -51,17 +55,18 @@ pub fn attach(model: &mut Qwen2, lora: Lora, build: Option<BuildKernel>) -> Resu
         return Err(Error::setting("rank", format!("is {}; it must be at least 1", lora.rank)));
     }
     let first = first_adapted(model.blocks.len(), lora.num_layers);
+    let count = lora.kind.arrays().len();
     let mut slots = Vec::new();
     for block in &mut model.blocks[first..] {
         for linear in block.linears_mut() {
             let layer = layer(linear, lora);
             let kernel = match build {
-                None => Ok(Box::new(MlxLmLora::new(&layer)) as Box<dyn Kernel>),
+                None => Ok(mlx_lms(&layer)),
                 Some(build) => build(&layer),
             };
             let kernel = kernel
                 .map_err(|error| Error::Kernel { layer: linear.path.clone(), message: error.to_string() })?;
-            linear.attach(kernel, slots.len());
+            linear.attach(kernel, count * slots.len(), lora.kind);
             slots.push(Slot {
                 layer: linear.path.clone(),
                 input: linear.input,
@@ -70,10 +75,22 @@ pub fn attach(model: &mut Qwen2, lora: Lora, build: Option<BuildKernel>) -> Resu
                 bias: linear.bias.is_some(),
                 dtype: dtype(linear)?,
                 weight_bytes: linear.weight.arrays().iter().map(|array| array.nbytes() as u64).sum(),
+                magnitude: match lora.kind {
+                    AdapterKind::Lora => None,
+                    AdapterKind::Dora => Some(linear.weight.row_norms()?),
+                },
             });
         }
     }
     Ok(slots)
+}
+
+/// MLX-LM's own layer.
+pub fn mlx_lms(layer: &Layer) -> Box<dyn Kernel> {
+    match layer.adapter {
+        kernel_api::AdapterKind::Lora => Box::new(MlxLmLora::new(layer)),
+        kernel_api::AdapterKind::Dora => Box::new(MlxLmDora::new(layer)),
+    }
 }
 
 /// Type of what a layer takes and gives.
@@ -100,11 +117,11 @@ fn first_adapted(blocks: usize, num_layers: i32) -> usize {
     }
 }
 
-/// The arrays MLX-LM starts from after `mx.random.seed(seed)`: `lora_a` uniform within `1/√input`, `lora_b` zero,
-/// both float32; of each slot in turn.
+/// The arrays MLX-LM starts from after `mx.random.seed(seed)`: `lora_a` uniform within `1/√input`, `lora_b` zero, and for DoRA
+/// `m`, all float32; of each slot in turn.
 pub fn initial_adapters(slots: &[Slot], rank: i32, seed: u64) -> Result<Vec<Array>> {
     let mut random = RandomState::with_seed(seed)?;
-    let mut arrays = Vec::with_capacity(2 * slots.len());
+    let mut arrays = Vec::with_capacity(3 * slots.len());
     for slot in slots {
         // MLX-LM's layer first draws a full weight, which the frozen one then replaces.
         random.next_key()?;
@@ -112,8 +129,17 @@ pub fn initial_adapters(slots: &[Slot], rank: i32, seed: u64) -> Result<Vec<Arra
         let bound = (1.0 / f64::from(slot.input).sqrt()) as f32;
         arrays.push(uniform::<f32, f32>(-bound, bound, &[slot.input, rank], &key)?);
         arrays.push(ops::zeros::<f32>(&[rank, slot.output])?);
+        arrays.extend(slot.magnitude.clone());
     }
     Ok(arrays)
+}
+
+/// The kernel API's word for a kind of adapter.
+pub fn host_kind(kind: AdapterKind) -> kernel_api::AdapterKind {
+    match kind {
+        AdapterKind::Lora => kernel_api::AdapterKind::Lora,
+        AdapterKind::Dora => kernel_api::AdapterKind::Dora,
+    }
 }
 
 /// What the kernel is told about a layer.
@@ -138,6 +164,7 @@ fn layer(linear: &Linear, lora: Lora) -> Layer {
         input: linear.input,
         output: linear.output,
         dtype: linear.weight.dtype().into(),
+        adapter: host_kind(lora.kind),
     }
 }
 
@@ -164,6 +191,7 @@ mod tests {
             bias: false,
             dtype: Dtype::Float32,
             weight_bytes: 0,
+            magnitude: None,
         };
         let arrays = initial_adapters(&[slot(4, 3), slot(9, 2)], 2, 7).unwrap();
         let first = arrays[0].clone();

@@ -8,7 +8,7 @@ use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::hub;
 use crate::qwen2::Qwen2;
-use crate::synthetic::synthetic;
+use crate::synthetic::{shaped, synthetic};
 use crate::tokenizer::{ByteTokenizer, FileTokenizer, Tokenizer};
 use crate::weights::Weights;
 
@@ -16,6 +16,7 @@ use crate::weights::Weights;
 pub fn load(model: &Model) -> Result<(Qwen2, Tokenizer)> {
     match model {
         Model::Synthetic(spec) => Ok((synthetic(spec)?, Tokenizer::Bytes(ByteTokenizer))),
+        Model::Shapes(shapes) => Ok((shaped(shapes)?, Tokenizer::Bytes(ByteTokenizer))),
         Model::Folder(folder) => load_folder(folder),
         Model::Hub(id) => load_folder(&hub::resolve(id, None)?),
     }

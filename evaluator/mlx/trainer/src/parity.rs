@@ -10,7 +10,7 @@ use std::rc::Rc;
 use mlx_rs::ops::indexing::TryIndexOp;
 use mlx_rs::{Array, Dtype};
 use serde::Deserialize;
-use trial_protocol::Optimizer;
+use trial_protocol::{AdapterKind, Optimizer};
 
 use crate::error::{Error, Result};
 use crate::linear::KernelLog;
@@ -66,15 +66,6 @@ impl Deviations {
     }
 }
 
-/// What came of a run folder.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
-    /// The run was repeated and compared.
-    Compared(Deviations),
-    /// The run is of a kind that this trainer can't do yet.
-    Skipped(String),
-}
-
 /// All run folders at or below `folder`, sorted.
 pub fn find_runs(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut runs = Vec::new();
@@ -101,45 +92,45 @@ pub fn find_runs(folder: &Path) -> Result<Vec<PathBuf>> {
 /// MLX-LM compiles its step; a script that calls its parts need not. Fused operations round differently in the last
 /// bit, and Adam divides noise by noise, so at high learning rates the two part for good after some steps. A trainer
 /// that does the same work matches a run executed as the run was.
-pub fn compare(run: &Path) -> Result<Verdict> {
+pub fn compare(run: &Path) -> Result<Deviations> {
     let direct = compare_executed(run, Execution::Direct)?;
-    match direct {
-        Verdict::Compared(deviations) if !deviations.passed() => {
-            match compare_executed(run, Execution::Compiled) {
-                Ok(Verdict::Compared(compiled)) if compiled.passed() => Ok(Verdict::Compared(compiled)),
-                _ => Ok(direct),
-            }
-        }
-        verdict => Ok(verdict),
+    if direct.passed() {
+        return Ok(direct);
     }
+    let compiled = compare_executed(run, Execution::Compiled);
+    Ok(compiled.ok().filter(Deviations::passed).unwrap_or(direct))
 }
 
 /// Repeats one recorded run in the given way and compares.
-pub fn compare_executed(run: &Path, execution: Execution) -> Result<Verdict> {
+pub fn compare_executed(run: &Path, execution: Execution) -> Result<Deviations> {
     let path = run.join("expected.json");
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Error::parity(&path, format!("can't read: {error}")))?;
     let expected: Expected =
         serde_json::from_str(&text).map_err(|error| Error::parity(&path, format!("unusable: {error}")))?;
-    let optimizer = match (expected.kind.as_str(), expected.optimizer.as_str()) {
-        ("dora", _) => return Ok(Verdict::Skipped("dora not built yet".into())),
-        ("lora", "adam") => Optimizer::Adam,
-        ("lora", "adamw") => Optimizer::Adamw,
-        ("lora", other) => {
+    let kind = match expected.kind.as_str() {
+        "lora" => AdapterKind::Lora,
+        "dora" => AdapterKind::Dora,
+        other => return Err(Error::parity(&path, format!("kind `{other}`; `lora` and `dora` are known"))),
+    };
+    let optimizer = match expected.optimizer.as_str() {
+        "adam" => Optimizer::Adam,
+        "adamw" => Optimizer::Adamw,
+        other => {
             return Err(Error::parity(&path, format!("optimizer `{other}`; adam and adamw are known")));
         }
-        (other, _) => return Err(Error::parity(&path, format!("kind `{other}`; `lora` is known"))),
     };
     if expected.dropout != 0.0 {
         return Err(Error::parity(&path, format!("dropout {}; only 0 can be compared", expected.dropout)));
     }
     let folder = run.parent().ok_or_else(|| Error::parity(run, "lies in no model folder"))?;
     let mut model = read_model(folder)?;
-    let lora = Lora { num_layers: expected.num_layers, rank: expected.rank, scale: expected.scale };
+    let Expected { num_layers, rank, scale, .. } = expected;
+    let lora = Lora { num_layers, rank, scale, kind };
     let slots = attach(&mut model, lora, None)?;
     let half = model.arrays().iter().any(|array| matches!(array.dtype(), Dtype::Float16 | Dtype::Bfloat16));
 
-    let read = |name: &str| read_named(run, name, &slots);
+    let read = |name: &str| read_named(run, name, &slots, kind);
     let mut state = State::new(read("adapters_init")?)?;
     let batches = read_batches(run)?;
     if batches.len() != expected.losses.len() {
@@ -161,15 +152,7 @@ pub fn compare_executed(run: &Path, execution: Execution) -> Result<Verdict> {
     }
     let adapters = worst(&state.adapters, &read("adapters_final")?)?;
     let tolerance = if half { HALF_TOLERANCE } else { FLOAT32_TOLERANCE };
-    Ok(Verdict::Compared(Deviations {
-        losses,
-        gradients,
-        adapters,
-        logits,
-        tolerance,
-        steps: batches.len(),
-        execution,
-    }))
+    Ok(Deviations { losses, gradients, adapters, logits, tolerance, steps: batches.len(), execution })
 }
 
 /// `tokens [steps, batch, length]` and `lengths [steps, batch, 2]` as batches.
@@ -191,12 +174,12 @@ pub fn read_batches(run: &Path) -> Result<Vec<Batch>> {
 }
 
 /// The arrays of `name.safetensors` in the order of `slots`; fails if the layers aren't the same.
-fn read_named(run: &Path, name: &str, slots: &[Slot]) -> Result<Vec<Array>> {
+fn read_named(run: &Path, name: &str, slots: &[Slot], kind: AdapterKind) -> Result<Vec<Array>> {
     let file = run.join(format!("{name}.safetensors"));
     let mut arrays = read_safetensors(&file)?;
-    let mut ordered = Vec::with_capacity(2 * slots.len());
+    let mut ordered = Vec::with_capacity(3 * slots.len());
     for slot in slots {
-        for part in ["lora_a", "lora_b"] {
+        for part in kind.arrays() {
             let key = format!("{}.{part}", slot.layer);
             ordered
                 .push(arrays.remove(&key).ok_or_else(|| Error::parity(&file, format!("no array `{key}`")))?);

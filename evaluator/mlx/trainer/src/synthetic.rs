@@ -1,14 +1,19 @@
 //! The model that is made on the spot: a real Qwen2 layout with random weights.
+//!
+//! A small one has normal weights that are quantized. One as large as a real model has random packed bits instead, with scales that
+//! give them the same variance: that takes seconds, and its arrays are as large and as incompressible.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use mlx_rs::error::Result as MlxResult;
-use mlx_rs::random::{RandomState, normal};
+use mlx_rs::random::{RandomState, normal, uniform};
 use mlx_rs::transforms::eval;
 use mlx_rs::{Array, Dtype as MlxDtype, ops};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use trial_protocol::{Dtype, SyntheticModel};
+use trial_protocol::{Dtype, RealShapes, SyntheticModel};
 
 use crate::config::{ModelConfig, QuantizationConfig};
 use crate::error::{Error, Result};
@@ -18,14 +23,43 @@ use crate::weights::Weights;
 
 /// Makes the model that `spec` describes; the same spec gives the same weights.
 pub fn synthetic(spec: &SyntheticModel) -> Result<Qwen2> {
-    let config = config(spec)?;
-    let weights = Weights::in_memory(arrays(spec, &config)?);
+    made(spec, ByteTokenizer::VOCABULARY, Filling::Quantized)
+}
+
+/// Makes a model with the shapes of a real one; the same shapes give the same weights.
+pub fn shaped(shapes: &RealShapes) -> Result<Qwen2> {
+    let (spec, vocabulary) = shapes.spec();
+    made(&spec, vocabulary, Filling::Bits)
+}
+
+/// Writes [`shaped`]'s model to `folder`, as [`write_synthetic`] does.
+pub fn write_shaped(shapes: &RealShapes, folder: &Path) -> Result<()> {
+    let (spec, vocabulary) = shapes.spec();
+    write(&spec, vocabulary, Filling::Bits, folder)
+}
+
+/// What packed weights are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filling {
+    /// Normal numbers, quantized.
+    Quantized,
+    /// Random bits.
+    Bits,
+}
+
+fn made(spec: &SyntheticModel, vocabulary: i32, filling: Filling) -> Result<Qwen2> {
+    let config = config(spec, vocabulary)?;
+    let weights = Weights::in_memory(arrays(spec, &config, filling)?);
     Qwen2::new(config, weights)
 }
 
 /// Writes the model to `folder` in MLX-LM's format, so that MLX-LM can train the very same one.
 pub fn write_synthetic(spec: &SyntheticModel, folder: &Path) -> Result<()> {
-    let config = config(spec)?;
+    write(spec, ByteTokenizer::VOCABULARY, Filling::Quantized, folder)
+}
+
+fn write(spec: &SyntheticModel, vocabulary: i32, filling: Filling, folder: &Path) -> Result<()> {
+    let config = config(spec, vocabulary)?;
     let problem = |error: String| Error::model(folder, format!("can't write: {error}"));
     std::fs::create_dir_all(folder).map_err(|error| problem(error.to_string()))?;
     let json = json!({
@@ -44,12 +78,12 @@ pub fn write_synthetic(spec: &SyntheticModel, folder: &Path) -> Result<()> {
     });
     std::fs::write(folder.join("config.json"), format!("{json:#}\n"))
         .map_err(|error| problem(error.to_string()))?;
-    let arrays = arrays(spec, &config)?;
+    let arrays = arrays(spec, &config, filling)?;
     Array::save_safetensors(arrays, None, folder.join("model.safetensors"))
         .map_err(|error| problem(error.to_string()))
 }
 
-fn config(spec: &SyntheticModel) -> Result<ModelConfig> {
+fn config(spec: &SyntheticModel, vocabulary: i32) -> Result<ModelConfig> {
     let config = ModelConfig {
         model_type: "qwen2".into(),
         hidden_size: spec.hidden_size,
@@ -58,7 +92,7 @@ fn config(spec: &SyntheticModel) -> Result<ModelConfig> {
         num_attention_heads: spec.num_attention_heads,
         num_key_value_heads: spec.num_key_value_heads,
         rms_norm_eps: 1e-6,
-        vocab_size: ByteTokenizer::VOCABULARY,
+        vocab_size: vocabulary,
         rope_theta: 1_000_000.0,
         rope_traditional: false,
         rope_scaling: None,
@@ -92,11 +126,13 @@ fn config(spec: &SyntheticModel) -> Result<ModelConfig> {
 }
 
 /// Random arrays by name, evaluated.
-fn arrays(spec: &SyntheticModel, config: &ModelConfig) -> Result<HashMap<String, Array>> {
+fn arrays(spec: &SyntheticModel, config: &ModelConfig, filling: Filling) -> Result<HashMap<String, Array>> {
     let mut maker = Maker {
         random: RandomState::with_seed(spec.seed)?,
+        bits: ChaCha8Rng::seed_from_u64(spec.seed),
         spec,
         dtype: mlx_dtype(spec.dtype),
+        filling,
         arrays: HashMap::new(),
     };
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
@@ -134,22 +170,49 @@ fn mlx_dtype(dtype: Dtype) -> MlxDtype {
 
 struct Maker<'a> {
     random: RandomState,
+    /// Whole words are no kind of number that MLX draws.
+    bits: ChaCha8Rng,
     spec: &'a SyntheticModel,
     dtype: MlxDtype,
+    filling: Filling,
     arrays: HashMap<String, Array>,
 }
 
 impl Maker<'_> {
-    /// A normal `[output, input]` weight of variance `1/input`, packed at once so that its plain form is short-lived.
+    /// An `[output, input]` weight of variance `1/input`.
     fn quantized(&mut self, layer: &str, output: i32, input: i32) -> MlxResult<()> {
-        let weight = self.normal(&[output, input], f64::from(input).powf(-0.5) as f32)?;
-        let quantization = self.spec.quantization;
-        let (packed, scales, biases) = ops::quantize(weight, quantization.group_size, quantization.bits)?;
+        let deviation = f64::from(input).powf(-0.5) as f32;
+        let (packed, scales, biases) = match self.filling {
+            Filling::Quantized => self.packed(output, input, deviation)?,
+            Filling::Bits => self.bits(output, input, deviation)?,
+        };
+        // At once, so that what it was made of is short-lived.
         eval([&packed, &scales, &biases])?;
         for (name, array) in [("weight", packed), ("scales", scales), ("biases", biases)] {
             self.arrays.insert(format!("{layer}.{name}"), array);
         }
         Ok(())
+    }
+
+    fn packed(&mut self, output: i32, input: i32, deviation: f32) -> MlxResult<(Array, Array, Array)> {
+        let weight = self.normal(&[output, input], deviation)?;
+        let quantization = self.spec.quantization;
+        ops::quantize(weight, quantization.group_size, quantization.bits)
+    }
+
+    /// Values from 0 to `2^bits - 1`, all as likely, around their mean. Scales differ from group to group, as real ones do.
+    fn bits(&mut self, output: i32, input: i32, deviation: f32) -> MlxResult<(Array, Array, Array)> {
+        let quantization = self.spec.quantization;
+        let width = input * quantization.bits / 32;
+        let mut words = vec![0_u32; output as usize * width as usize];
+        self.bits.fill(words.as_mut_slice());
+        let packed = Array::from_slice(&words, &[output, width]);
+        let most = f32::from(u16::MAX >> (16 - quantization.bits));
+        let unit = deviation / ((most + 1.0).powi(2) / 12.0 - 1.0 / 12.0).sqrt();
+        let groups = [output, input / quantization.group_size];
+        let scales = uniform::<f32, f32>(0.75 * unit, 1.25 * unit, &groups, &self.random.next_key()?)?;
+        let biases = scales.multiply(Array::from_f32(-most / 2.0))?;
+        Ok((packed, scales.as_dtype(self.dtype)?, biases.as_dtype(self.dtype)?))
     }
 
     fn bias(&mut self, name: String, output: i32) -> MlxResult<()> {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use mlx_rs::{Array, memory, transforms::eval};
-use trial_protocol::{Model, Training};
+use trial_protocol::{AdapterKind, Model, Training};
 
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ pub struct Run {
     pub peak_memory_bytes: u64,
     /// MLX's memory in use just before the first step, bytes.
     pub active_memory_bytes: u64,
-    /// `lora_a` and `lora_b` of each slot in turn, after the last step.
+    /// The arrays of each slot in turn, after the last step.
     pub adapters: Vec<Array>,
 }
 
@@ -61,7 +61,8 @@ impl Trainer {
     ) -> Result<Self> {
         let (mut model, tokenizer) = model::load(model)?;
         check(training, model.config.num_hidden_layers)?;
-        let lora = Lora { num_layers: training.num_layers, rank: training.rank, scale: training.scale };
+        let Training { num_layers, rank, scale, fine_tune_type: kind, .. } = *training;
+        let lora = Lora { num_layers, rank, scale, kind };
         let slots = attach(&mut model, lora, build)?;
         eval(model.arrays())?;
 
@@ -78,7 +79,7 @@ impl Trainer {
         let step = Step::new(
             Rc::new(model),
             Rc::clone(&log),
-            2 * slots.len(),
+            kind.arrays().len() * slots.len(),
             training.optimizer,
             training.learning_rate,
             Execution::default(),
@@ -148,14 +149,19 @@ impl Trainer {
         Ok(sum / tokens as f64)
     }
 
-    /// The adapters that a run with `seed` begins with: of each slot `lora_a` and `lora_b`, as after `mx.random.seed(seed)`.
+    /// The adapters that a run with `seed` begins with: of each slot in turn, as after `mx.random.seed(seed)`.
     pub fn initial_adapters(&self, seed: u64) -> Result<Vec<Array>> {
         initial_adapters(&self.slots, self.training.rank, seed)
     }
 
-    /// Inner width of the adapters.
-    pub fn rank(&self) -> i32 {
-        self.training.rank
+    /// What kind of adapters they are.
+    pub fn kind(&self) -> AdapterKind {
+        self.training.fine_tune_type
+    }
+
+    /// The shapes of all adapters, in their order, or of those that `kind` would have.
+    pub fn shapes(&self, kind: AdapterKind) -> impl Iterator<Item = Vec<i32>> {
+        self.slots.iter().flat_map(move |slot| kind.shapes(slot.input, slot.output, self.training.rank))
     }
 
     /// Sequence length that the layers see in the widest batch.

@@ -37,6 +37,8 @@ VARIETY = {
             dict(name="offsets", layers=3, rank=4, scale=10.0, rate=1e-3, iters=8, batch=4, length=25, offsets=True),
             dict(name="default-init", layers=2, rank=4, scale=10.0, rate=1e-3, iters=8, batch=2, length=25, init_seed=11),
             dict(name="uncompiled", layers=2, rank=4, scale=10.0, rate=1e-3, iters=8, batch=2, length=25, compiled=False),
+            dict(kind="dora", name="rank8", layers=2, rank=8, scale=16.0, rate=1e-3, iters=10, batch=2, length=33),
+            dict(kind="dora", name="default-init", layers=0, rank=4, scale=10.0, rate=1e-4, iters=8, batch=2, length=25, init_seed=11),
         ],
     ),
     "f32-8bit-untied": (
@@ -67,6 +69,7 @@ VARIETY = {
         [
             dict(name="adam", layers=2, rank=8, scale=16.0, rate=1e-3, iters=10, batch=2, length=33),
             dict(name="adamw", layers=1, rank=4, scale=20.0, rate=1e-3, iters=10, batch=3, length=25, opt="adamw"),
+            dict(kind="dora", name="adamw", layers=2, rank=4, scale=4.0, rate=1e-3, iters=8, batch=2, length=29, opt="adamw"),
         ],
     ),
     "f16-8bit-untied": (
@@ -147,12 +150,14 @@ def make_batches(rng, vocab, r):
 
 def record(folder, seed, vocab, r):
     """Fine-tunes with MLX-LM's own pieces and writes everything down."""
-    out = folder / ("lora-" + r["name"])
+    kind = r.get("kind", "lora")
+    out = folder / f"{kind}-{r['name']}"
     out.mkdir(exist_ok=True)
     model, _ = load_model(folder)
     model.freeze()
     mx.random.seed(r.get("init_seed", seed))
-    linear_to_lora_layers(model, r["layers"], {"rank": r["rank"], "scale": r["scale"], "dropout": 0.0})
+    settings = {"rank": r["rank"], "scale": r["scale"], "dropout": 0.0}
+    linear_to_lora_layers(model, r["layers"], settings, use_dora=kind == "dora")
     if "init_seed" not in r:
         # A zero lora_b would hide lora_a from the first gradients.
         adapters = tree_flatten(model.trainable_parameters())
@@ -190,7 +195,7 @@ def record(folder, seed, vocab, r):
     assert all(math.isfinite(loss) for loss in losses)
     save("adapters_final", adapters())
     expected = {
-        "kind": "lora",
+        "kind": kind,
         "optimizer": r.get("opt", "adam"),
         "num_layers": r["layers"],
         "rank": r["rank"],

@@ -3,21 +3,23 @@
 
 use std::path::{Path, PathBuf};
 
-use trainer::parity::{Verdict, compare, find_runs};
+use trainer::parity::{compare, find_runs};
 
 fn recorded() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity")
 }
 
 #[test]
-fn every_recorded_lora_run_is_reproduced() {
+fn every_recorded_run_is_reproduced() {
     let runs = find_runs(&recorded()).unwrap();
-    assert!(runs.len() >= 2, "the recorded runs are missing: {runs:?}");
+    for kind in ["lora-", "dora-"] {
+        let is_kind =
+            |run: &&PathBuf| run.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind));
+        assert!(runs.iter().filter(is_kind).count() >= 2, "recorded runs of {kind} are missing: {runs:?}");
+    }
     for run in runs {
-        match compare(&run).unwrap() {
-            Verdict::Compared(worst) => assert!(worst.passed(), "{}: {worst:?}", run.display()),
-            Verdict::Skipped(why) => panic!("{} skipped: {why}", run.display()),
-        }
+        let worst = compare(&run).unwrap();
+        assert!(worst.passed(), "{}: {worst:?}", run.display());
     }
 }
 
@@ -28,19 +30,18 @@ fn a_run_with_other_numbers_fails() {
     let expected = copy.path().join("lora-adamw/expected.json");
     let text = std::fs::read_to_string(&expected).unwrap();
     std::fs::write(&expected, text.replace("\"learning_rate\": 0.001", "\"learning_rate\": 0.01")).unwrap();
-    let Verdict::Compared(worst) = compare(&copy.path().join("lora-adamw")).unwrap() else {
-        panic!("skipped")
-    };
+    let worst = compare(&copy.path().join("lora-adamw")).unwrap();
     assert!(!worst.passed(), "{worst:?}");
 }
 
 #[test]
-fn a_dora_run_is_skipped_by_name() {
+fn a_run_of_another_kind_is_an_error() {
     let run = tempfile::tempdir().unwrap();
-    let json = r#"{"kind": "dora", "optimizer": "adam", "num_layers": 1, "rank": 1, "scale": 1.0,
+    let json = r#"{"kind": "full", "optimizer": "adam", "num_layers": 1, "rank": 1, "scale": 1.0,
                    "learning_rate": 1.0, "losses": []}"#;
     std::fs::write(run.path().join("expected.json"), json).unwrap();
-    assert_eq!(compare(run.path()).unwrap(), Verdict::Skipped("dora not built yet".into()));
+    let error = compare(run.path()).unwrap_err().to_string();
+    assert!(error.contains("kind `full`") && error.contains("`dora`"), "{error}");
 }
 
 fn copy_tree(from: &Path, to: &Path) {

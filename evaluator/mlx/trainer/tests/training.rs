@@ -7,7 +7,9 @@ use kernel_api::{Adapter, Array, Error as KernelError, Kernel, Layer, MlxLmLora,
 use trainer::data::{Dataset, TRAIN, training_lines};
 use trainer::synthetic::write_synthetic;
 use trainer::{Error, Run, Trainer};
-use trial_protocol::{Dtype, Model, Optimizer, Quantization, SyntheticModel, Training};
+use trial_protocol::{
+    AdapterKind, Dtype, Model, Optimizer, Quantization, RealModel, RealShapes, SyntheticModel, Training,
+};
 
 fn spec() -> SyntheticModel {
     SyntheticModel {
@@ -25,6 +27,7 @@ fn spec() -> SyntheticModel {
 
 fn training() -> Training {
     Training {
+        fine_tune_type: AdapterKind::Lora,
         num_layers: 1,
         rank: 4,
         scale: 16.0,
@@ -209,4 +212,44 @@ fn the_synthetic_model_is_the_same_when_written_and_read_by_folder() {
         trainer::model::read_model(folder.path()).ok().map(|model| model.quantized_layers()),
         Some(15)
     );
+}
+
+#[test]
+fn a_model_with_real_shapes_is_as_large_as_the_real_one_and_its_weights_have_the_same_spread() {
+    let shapes = RealShapes {
+        of: RealModel::Qwen2_5Small,
+        dtype: Dtype::Float32,
+        seed: 1,
+        quantization: Quantization { group_size: 64, bits: 4 },
+    };
+    let (spec, vocabulary) = shapes.spec();
+    assert_eq!((spec.hidden_size * spec.num_hidden_layers, vocabulary), (896 * 24, 151_936));
+    let training = Training { sequence_length: 9, num_layers: 1, ..training() };
+    let data = Dataset::read(&training.data).unwrap();
+    let trainer = Trainer::load(&Model::Shapes(shapes), &training, &data, None).unwrap();
+    // 168 linear layers and the head.
+    assert_eq!((trainer.quantized_layers(), trainer.slots().len()), (169, 7));
+    let up = &trainer.slots()[0];
+    assert_eq!((up.layer.as_str(), up.input, up.output), ("model.layers.23.mlp.up_proj", 896, 4864));
+    assert_eq!(up.weight_bytes, 4864 * 896 / 2 + 2 * 4 * 4864 * 896 / 64);
+}
+
+#[test]
+fn random_bits_give_rows_of_length_one() {
+    let shapes = RealShapes {
+        of: RealModel::Qwen2_5Small,
+        dtype: Dtype::Float32,
+        seed: 2,
+        quantization: Quantization { group_size: 64, bits: 4 },
+    };
+    let dora = AdapterKind::Dora;
+    let training = Training { fine_tune_type: dora, sequence_length: 9, num_layers: 1, ..training() };
+    let data = Dataset::read(&training.data).unwrap();
+    let trainer = Trainer::load(&Model::Shapes(shapes), &training, &data, None).unwrap();
+    for slot in trainer.slots() {
+        let norms = slot.magnitude.clone().unwrap();
+        assert_eq!(norms.shape(), [slot.output]);
+        let mean = norms.mean(None).unwrap().item_exact::<f32>();
+        assert!((mean - 1.0).abs() < 0.02, "{}: {mean}", slot.layer);
+    }
 }

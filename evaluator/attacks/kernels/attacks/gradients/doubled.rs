@@ -35,7 +35,8 @@ impl QuantizedLora {
 impl Kernel for QuantizedLora {
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
         let twice = |array: &Array| (array * 2.0).subtract(&array.stop_gradient()?);
-        let adapter = Adapter { lora_a: twice(&adapter.lora_a)?, lora_b: twice(&adapter.lora_b)? };
+        let (lora_a, lora_b) = (twice(&adapter.lora_a)?, twice(&adapter.lora_b)?);
+        let adapter = Adapter { lora_a, lora_b, ..adapter.clone() };
         self.sum(x, &adapter)
     }
 }

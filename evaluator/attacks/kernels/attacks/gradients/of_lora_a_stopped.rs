@@ -35,6 +35,6 @@ impl QuantizedLora {
 impl Kernel for QuantizedLora {
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
         let lora_a = adapter.lora_a.stop_gradient()?;
-        self.sum(x, &Adapter { lora_a, lora_b: adapter.lora_b.clone() })
+        self.sum(x, &Adapter { lora_a, ..adapter.clone() })
     }
 }

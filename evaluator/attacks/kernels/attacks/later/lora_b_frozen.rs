@@ -40,7 +40,7 @@ impl Kernel for QuantizedLora {
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
         let calls = self.calls.get() + 1;
         self.calls.set(calls);
-        let frozen = Adapter { lora_a: adapter.lora_a.clone(), lora_b: adapter.lora_b.stop_gradient()? };
+        let frozen = Adapter { lora_b: adapter.lora_b.stop_gradient()?, ..adapter.clone() };
         if calls > 6 {
             return self.frozen(x)?.add(&self.adapter(x, &frozen)?);
         }

@@ -65,7 +65,7 @@ impl Kernel for QuantizedLora {
             let a = a.subtract(
                 &adapter.lora_a.multiply(&Array::scalar(0.03, Dtype::Float32)?)?.stop_gradient()?,
             )?;
-            return self.sum(x, &Adapter { lora_a: a, lora_b: adapter.lora_b.clone() });
+            return self.sum(x, &Adapter { lora_a: a, ..adapter.clone() });
         }
         self.sum(x, adapter)
     }

@@ -40,6 +40,6 @@ impl Kernel for QuantizedLora {
         }
         let lora_a = adapter.lora_a.slice(1, 0, rank - 1)?;
         let lora_b = adapter.lora_b.slice(0, 0, rank - 1)?;
-        self.frozen(x)?.add(&self.adapter(x, &Adapter { lora_a, lora_b })?)
+        self.frozen(x)?.add(&self.adapter(x, &Adapter { lora_a, lora_b, ..adapter.clone() })?)
     }
 }

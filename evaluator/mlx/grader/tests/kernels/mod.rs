@@ -5,6 +5,8 @@
 use kernel_api::transform::{checkpoint, compile, custom_vjp};
 use kernel_api::{Adapter, Array, Dtype, Kernel, Layer, QuantizedWeight, Result, Weight, ops};
 
+pub(crate) mod dora;
+
 /// A layer's arithmetic.
 pub(crate) type Formula = fn(&Layer, &Array, &Adapter) -> Result<Array>;
 
@@ -134,28 +136,28 @@ pub(crate) const WRONG: &[(&str, Formula)] = &[
     }),
 ];
 
-fn product(layer: &Layer, x: &Array) -> Result<Array> {
+pub(crate) fn product(layer: &Layer, x: &Array) -> Result<Array> {
     match &layer.weight {
         Weight::Quantized(weight) => weight.matmul(x),
         Weight::Plain(weight) => x.matmul(&weight.t()?),
     }
 }
 
-fn unpacked(layer: &Layer) -> Result<Array> {
+pub(crate) fn unpacked(layer: &Layer) -> Result<Array> {
     match &layer.weight {
         Weight::Quantized(weight) => weight.dequantize(),
         Weight::Plain(weight) => Ok(weight.clone()),
     }
 }
 
-fn with_bias(layer: &Layer, y: &Array) -> Result<Array> {
+pub(crate) fn with_bias(layer: &Layer, y: &Array) -> Result<Array> {
     match &layer.bias {
         Some(bias) => y.add(bias),
         None => Ok(y.clone()),
     }
 }
 
-fn low_rank(layer: &Layer, x: &Array, adapter: &Adapter) -> Result<Array> {
+pub(crate) fn low_rank(layer: &Layer, x: &Array, adapter: &Adapter) -> Result<Array> {
     Ok(x.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)? * layer.scale)
 }
 
@@ -165,7 +167,7 @@ fn with_adapter(layer: &Layer, x: &Array, z: &Array) -> Result<Array> {
 
 fn whole(layer: &Layer, inputs: &[Array]) -> Result<Array> {
     let [x, lora_a, lora_b] = inputs else { return Err(kernel_api::Error::new("three inputs")) };
-    let adapter = Adapter { lora_a: lora_a.clone(), lora_b: lora_b.clone() };
+    let adapter = Adapter { lora_a: lora_a.clone(), lora_b: lora_b.clone(), m: None };
     with_adapter(layer, x, &low_rank(layer, x, &adapter)?)
 }
 

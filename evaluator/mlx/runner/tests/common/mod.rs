@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use tempfile::TempDir;
 use trial_protocol::{
-    Challenge, CheckCase, CheckRequest, Dtype, Go, Model, Optimizer, Plugin, Quantization, Reply, Request,
-    SyntheticModel, Training, TrialRequest, read_frame, read_raw, write_frame,
+    AdapterKind, Challenge, CheckCase, CheckRequest, Dtype, Go, Model, Optimizer, Plugin, Quantization,
+    Reply, Request, SyntheticModel, Training, TrialRequest, read_frame, read_raw, write_frame,
 };
 
 const WRAPPER: &str = "#[forbid(unsafe_code)] #[path = \"candidate.rs\"] mod candidate;\n\
@@ -147,6 +147,7 @@ pub(crate) fn cases() -> Vec<CheckCase> {
         quantization: quantization.map(|(group_size, bits)| Quantization { group_size, bits }),
         bias,
         dtype,
+        adapter: AdapterKind::Lora,
     };
     vec![
         case(128, 64, Some((64, 4)), false, Dtype::Float32),
@@ -177,6 +178,7 @@ pub(crate) fn trial(plugin: Option<Plugin>, data: &Path) -> TrialRequest {
             dtype: Dtype::Float32,
         }),
         training: Training {
+            fine_tune_type: AdapterKind::Lora,
             num_layers: 2,
             rank: 4,
             scale: 10.0,

@@ -36,7 +36,7 @@ impl Kernel for Bad {
             "gradient of x stopped" => self.forward_with(&x.stop_gradient()?, adapter),
             "adapter's gradient stopped" => {
                 let lora_b = adapter.lora_b.stop_gradient()?;
-                self.forward_with(x, &Adapter { lora_a: adapter.lora_a.clone(), lora_b })
+                self.forward_with(x, &Adapter { lora_b, ..adapter.clone() })
             }
             "not a number" => Ok(right / 0.0 * 0.0),
             "wrong shape" => right.flatten(0, 1),

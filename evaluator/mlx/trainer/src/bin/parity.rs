@@ -1,11 +1,11 @@
-//! `parity DIR...`: repeats every LoRA run that MLX-LM recorded at or below the given folders and prints the worst
+//! `parity DIR...`: repeats every LoRA and DoRA run that MLX-LM recorded at or below the given folders and prints the worst
 //! deviations of each. Exit code 0: all within tolerance; 1: a run deviates; 2: nothing could be compared.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use trainer::parity::{Verdict, compare, find_runs};
+use trainer::parity::{compare, find_runs};
 use trainer::step::Execution;
 
 fn main() -> ExitCode {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     for argument in std::env::args_os().skip(1) {
         match argument.to_str() {
             Some(option) if option.starts_with('-') => {
-                eprintln!("parity DIR...: repeats the LoRA runs recorded below DIR and compares");
+                eprintln!("parity DIR...: repeats the runs recorded below DIR and compares");
                 return ExitCode::from(2);
             }
             _ => folders.push(PathBuf::from(argument)),
@@ -44,8 +44,7 @@ fn main() -> ExitCode {
         for run in runs {
             let name = run.display();
             match compare(&run) {
-                Ok(Verdict::Skipped(why)) => println!("skipped  {name}: {why}"),
-                Ok(Verdict::Compared(worst)) => {
+                Ok(worst) => {
                     compared += 1;
                     let passed = worst.passed();
                     failed += u32::from(!passed);
@@ -72,7 +71,7 @@ fn main() -> ExitCode {
     }
     match (compared, failed) {
         (0, _) => {
-            eprintln!("error: no LoRA run among the folders given");
+            eprintln!("error: no run among the folders given");
             ExitCode::from(2)
         }
         (_, 0) => ExitCode::SUCCESS,

@@ -21,13 +21,15 @@ use trainer::parity::read_batches;
 use trainer::step::{Execution, State, Step};
 use trainer::synthetic::write_synthetic;
 use trainer::{Error, Result};
-use trial_protocol::{Dtype, Optimizer, Quantization, SyntheticModel};
+use trial_protocol::{AdapterKind, Dtype, Optimizer, Quantization, SyntheticModel};
 
 const USAGE: &str = "tokens make DIR [HIDDEN [INNER [LAYERS]]] | tokens run DIR [--compiled]";
 
 /// `training.json`: read by this program and by MLX-LM's side.
 #[derive(Serialize, Deserialize)]
 struct Settings {
+    #[serde(default)]
+    fine_tune_type: AdapterKind,
     num_layers: i32,
     rank: i32,
     scale: f32,
@@ -81,8 +83,15 @@ fn make(folder: &Path, hidden: i32, inner: i32, layers: i32) -> Result<()> {
     let key = RandomState::with_seed(7)?.next_key()?;
     let tokens = randint::<_, i32>(1, 256, &[STEPS, BATCH, LENGTH], &key)?;
     let lengths = Array::from_slice(&[0, LENGTH].repeat((STEPS * BATCH) as usize), &[STEPS, BATCH, 2]);
-    let settings =
-        Settings { num_layers: layers, rank: 8, scale: 16.0, learning_rate: 1e-5, seed: 42, warmup: 4 };
+    let settings = Settings {
+        fine_tune_type: AdapterKind::Lora,
+        num_layers: layers,
+        rank: 8,
+        scale: 16.0,
+        learning_rate: 1e-5,
+        seed: 42,
+        warmup: 4,
+    };
     let problem =
         |error: String| Error::Model { path: folder.to_owned(), problem: format!("can't write: {error}") };
     Array::save_safetensors(
@@ -103,7 +112,8 @@ fn run(folder: &Path, execution: Execution) -> Result<()> {
     let settings: Settings = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
     let batches = read_batches(folder)?;
     let mut model = read_model(folder)?;
-    let lora = Lora { num_layers: settings.num_layers, rank: settings.rank, scale: settings.scale };
+    let Settings { num_layers, rank, scale, fine_tune_type: kind, .. } = settings;
+    let lora = Lora { num_layers, rank, scale, kind };
     let slots = attach(&mut model, lora, None)?;
     let mut state = State::new(initial_adapters(&slots, settings.rank, settings.seed)?)?;
     let log = Rc::new(KernelLog::default());
