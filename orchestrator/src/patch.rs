@@ -3,12 +3,14 @@
 //! A reply is hostile input. Whatever is in it: nothing here panics, an edit that doesn't fit is an error with
 //! the place (never the unchanged parent), and only what lies between the EVOLVE-BLOCK markers can change.
 
-use evaluator::block::{self, BlockError, Marked};
+use evaluator::block::{self, BlockError};
 use search::{Language, Outcome};
 
 mod edit;
 mod reply;
 mod rewrite;
+
+use reply::Content;
 
 /// What the model was asked to answer with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub enum Form {
     /// The program, or the content of its EVOLVE-BLOCK, in a fenced code block.
     FullRewrite,
 }
+
+/// Most edits that one reply may have: each costs a look through the program.
+const MOST_EDITS: usize = 200;
 
 /// Why a reply gives no program. Edits and lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +60,9 @@ pub enum PatchError {
         /// What is wrong.
         what: &'static str,
     },
+    /// More edits than anybody needs.
+    #[error("the reply has {0} edits; at most {MOST_EDITS} are applied, so answer with the whole program")]
+    TooMany(usize),
     /// The text to search for isn't there.
     #[error("edit {edit}: its SEARCH text is not in the program; {nearest}")]
     NotFound {
@@ -75,6 +83,9 @@ pub enum PatchError {
         /// Another.
         second: usize,
     },
+    /// A comment stands where code was left out.
+    #[error("the answer leaves code out where it says `{0}`; write out every line that stays")]
+    Elided(String),
     /// The reply changes what must stay.
     #[error("line {line} is outside the EVOLVE-BLOCK and must stay as it is{}", in_edit(*.edit))]
     OutsideBlock {
@@ -108,37 +119,23 @@ impl From<PatchError> for Outcome {
     }
 }
 
-/// The program that `reply` makes of `parent`. Edits are welcome where a full rewrite was asked for, and so
-/// is a whole program (with its markers) where edits were.
+/// The program that `reply` makes of `parent`. Edits (also as a diff, or in JSON) are welcome where a full rewrite was asked
+/// for, and so is a whole program where edits were.
 pub fn apply(reply: &str, parent: &str, form: Form, language: Language) -> Result<String, PatchError> {
     let marked = block::parse(parent)?;
-    let answer = reply::without_thinking(reply);
-    if answer.trim().is_empty() {
-        return Err(PatchError::Empty(!reply.trim().is_empty()));
-    }
-    let program = match form {
-        Form::Edits => match reply::edits(&answer)? {
-            edits if !edits.is_empty() => edit::apply(&edits, parent, &marked)?,
-            _ => whole_program(&answer, parent, &marked, language)?,
+    let answer = reply::Answer::new(reply);
+    let program = match answer.content(&marked, form, language)? {
+        Content::Edits(edits) if edits.len() > MOST_EDITS => return Err(PatchError::TooMany(edits.len())),
+        Content::Edits(edits) => match &edits[..] {
+            // Some models "replace" nothing by the whole program.
+            [only] if only.is_whole_program() => rewrite::apply(&only.replace.join("\n"), parent, &marked)?,
+            edits => edit::apply(edits, parent, &marked)?,
         },
-        // Edits inside a code block would be taken for code, so they are looked for first.
-        Form::FullRewrite => match reply::edits(&answer) {
-            Ok(edits) if !edits.is_empty() => edit::apply(&edits, parent, &marked)?,
-            _ => rewrite::apply(reply::code(&answer, language)?, parent, &marked)?,
-        },
+        Content::Code(code) => rewrite::apply(&code, parent, &marked)?,
     };
-    if program == parent { Err(PatchError::NoChange) } else { Ok(program) }
-}
-
-fn whole_program(
-    answer: &str,
-    parent: &str,
-    marked: &Marked,
-    language: Language,
-) -> Result<String, PatchError> {
-    match reply::code(answer, language) {
-        Ok(code) if block::parse(code).is_ok() => rewrite::apply(code, parent, marked),
-        Err(error @ PatchError::CutOff(_)) => Err(error),
-        _ => Err(PatchError::NoCode { wanted: "no SEARCH/REPLACE block", start: reply::start(answer) }),
+    if let Some(line) = program.lines().find(|line| reply::is_elision(line) && !parent.contains(line.trim()))
+    {
+        return Err(PatchError::Elided(reply::start(line)));
     }
+    if program == parent { Err(PatchError::NoChange) } else { Ok(program) }
 }

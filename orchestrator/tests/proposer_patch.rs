@@ -264,8 +264,8 @@ fn a_parent_without_markers_is_an_error() {
 }
 
 #[test]
-fn two_megabytes_of_text_are_read_quickly() {
-    let started = std::time::Instant::now();
+fn two_megabytes_of_anything_are_read_in_one_pass() {
+    // Time that grows with the square of the length would be hours here.
     for piece in [
         "<think>",
         "<<<<<<< SEARCH\n",
@@ -273,13 +273,19 @@ fn two_megabytes_of_text_are_read_quickly() {
         "a b c\n",
         "<<<<<<< SEARCH\nq\n=======\n>>>>>>> REPLACE\n",
         "</think>",
+        "{\"a\":[",
+        "@@\n-a\n",
+        "&lt;&lt;&lt;&lt;&lt; &gt;&gt;&gt;&gt;&gt;",
+        "// EVOLVE-BLOCK-START\n// EVOLVE-BLOCK-END\n",
     ] {
         let reply = piece.repeat(2_000_000 / piece.len());
-        let _ = (edits(&reply), full(&reply));
+        let result = if piece.len() % 2 == 0 { edits(&reply) } else { full(&reply) };
+        assert!(result.is_err(), "{piece}");
     }
     let search = "    let q = 1;\n".repeat(100_000);
-    let _ = edits(&edit(&search, ""));
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    assert!(matches!(edits(&edit(&search, "")), Err(PatchError::NotFound { .. })));
+    let many = edit("    z", "    z").repeat(201);
+    assert_eq!(edits(&many), Err(PatchError::TooMany(201)));
 }
 
 fn pieces() -> impl Strategy<Value = String> {
@@ -292,6 +298,14 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("~~~".to_owned()),
         Just("<think>".to_owned()),
         Just("</think>".to_owned()),
+        Just("```diff".to_owned()),
+        Just("@@ -1,2 +1,2 @@".to_owned()),
+        Just("-    z".to_owned()),
+        Just("+    y".to_owned()),
+        Just("*** Begin Patch".to_owned()),
+        Just("{\"code\": \"x\"}".to_owned()),
+        Just("&lt;&lt;&lt;&lt;&lt;&lt;&lt; SEARCH".to_owned()),
+        Just("// ... existing code ...".to_owned()),
         Just("// EVOLVE-BLOCK-START".to_owned()),
         Just("// EVOLVE-BLOCK-END".to_owned()),
         prop::sample::select(PARENT.lines().map(str::to_owned).collect::<Vec<_>>()),

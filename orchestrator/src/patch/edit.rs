@@ -1,5 +1,6 @@
 //! Applies SEARCH/REPLACE blocks, line by line.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use evaluator::block::{self, Marked};
@@ -8,16 +9,38 @@ use super::PatchError;
 use super::reply::Edit;
 
 /// How nearly a line must be the one searched for, from strict to lenient.
-const TIERS: [fn(&str, &str) -> bool; 3] = [
+const TIERS: [fn(&str, &str) -> bool; 4] = [
     |ours, theirs| ours == theirs,
     // Indentation and trailing spaces differ.
     |ours, theirs| ours.trim() == theirs.trim(),
     // Spaces within the line differ.
     |ours, theirs| ours.split_whitespace().eq(theirs.split_whitespace()),
+    // Quotes, dashes and spaces were made typographic.
+    |ours, theirs| plain(ours).split_whitespace().eq(plain(theirs).split_whitespace()),
 ];
 
+/// The last of them: then what takes the place is made plain too.
+const TYPOGRAPHIC: usize = TIERS.len() - 1;
+
+/// A line as a keyboard would have it.
+fn plain(line: &str) -> Cow<'_, str> {
+    let typographic =
+        |c: char| matches!(c, '\u{2018}'..='\u{201f}' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{a0}');
+    if !line.contains(typographic) {
+        return Cow::Borrowed(line);
+    }
+    let plain = |c| match c {
+        '\u{2018}'..='\u{201b}' => '\'',
+        '\u{201c}'..='\u{201f}' => '"',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
+        '\u{a0}' => ' ',
+        other => other,
+    };
+    Cow::Owned(line.chars().map(plain).collect())
+}
+
 /// Applies the edits one after the other; each sees what those before it did.
-pub(super) fn apply(edits: &[Edit<'_>], parent: &str, marked: &Marked) -> Result<String, PatchError> {
+pub(super) fn apply(edits: &[Edit], parent: &str, marked: &Marked) -> Result<String, PatchError> {
     let mut program = parent.to_owned();
     for (number, edit) in (1_usize..).zip(edits) {
         let place = locate(edit, number, &program)?;
@@ -40,41 +63,46 @@ struct Place {
     lines: Range<usize>,
     /// Blank lines dropped from the start and the end of both texts.
     skipped: (usize, usize),
+    /// Whether it was found only with its typographic characters made plain.
+    typographic: bool,
 }
 
-fn locate(edit: &Edit<'_>, number: usize, program: &str) -> Result<Place, PatchError> {
+fn locate(edit: &Edit, number: usize, program: &str) -> Result<Place, PatchError> {
     let lines: Vec<&str> = program.lines().collect();
     let marked = block::parse(program)?;
+    let search: Vec<&str> = edit.search.iter().map(String::as_str).collect();
     let blank = |line: &&&str| line.trim().is_empty();
-    let leading = edit.search.iter().take_while(blank).count();
-    if leading == edit.search.len() {
+    let leading = search.iter().take_while(blank).count();
+    if leading == search.len() {
         return into_empty_block(&marked, number);
     }
-    let trailing = edit.search.iter().rev().take_while(blank).count();
-    let core = &edit.search[leading..edit.search.len() - trailing];
+    let trailing = search.iter().rev().take_while(blank).count();
+    let core = &search[leading..search.len() - trailing];
 
     // As written first; blank lines around it count only then.
-    let exactly = places(&lines, &edit.search, TIERS[0]);
-    if let Some(at) = exactly.iter().copied().find(|at| inside(&marked, at..&(at + edit.search.len()))) {
-        return Ok(Place { lines: at..at + edit.search.len(), skipped: (0, 0) });
+    let exactly = places(&lines, &search, TIERS[0]);
+    if let Some(at) = exactly.iter().copied().find(|at| inside(&marked, at..&(at + search.len()))) {
+        return Ok(Place { lines: at..at + search.len(), skipped: (0, 0), typographic: false });
     }
-    let found: Vec<Vec<usize>> = TIERS.iter().map(|same| places(&lines, core, *same)).collect();
-    let place = |at: usize| Place { lines: at..at + core.len(), skipped: (leading, trailing) };
-    for (tier, found) in found.iter().enumerate() {
+    let mut outside = None;
+    for (tier, same) in TIERS.into_iter().enumerate() {
+        let found = places(&lines, core, same);
+        let place = |at: usize| Place {
+            lines: at..at + core.len(),
+            skipped: (leading, trailing),
+            typographic: tier == TYPOGRAPHIC,
+        };
         let mut within = found.iter().copied().filter(|at| inside(&marked, at..&(at + core.len())));
         match (within.next(), within.next()) {
             (Some(first), Some(second)) if tier > 0 => {
                 return Err(PatchError::Ambiguous { edit: number, first: first + 1, second: second + 1 });
             }
             (Some(first), _) => return Ok(place(first)),
-            _ => {}
+            _ => outside = outside.or(found.first().map(|at| place(*at))),
         }
     }
     // Not in a block: perhaps the edit repeats a marker or a line of the frame without changing it.
-    match found.iter().find_map(|found| found.first()) {
-        Some(at) => Ok(place(*at)),
-        None => Err(PatchError::NotFound { edit: number, nearest: nearest(&lines, core) }),
-    }
+    outside.ok_or_else(|| PatchError::NotFound { edit: number, nearest: nearest(&lines, core) })
 }
 
 /// An edit that searches for nothing may fill a block that holds nothing.
@@ -82,7 +110,11 @@ fn into_empty_block(marked: &Marked, number: usize) -> Result<Place, PatchError>
     match &marked.blocks[..] {
         [block] if block.content.trim().is_empty() => {
             let first = block.first_line as usize - 1;
-            Ok(Place { lines: first..first + block.content.lines().count(), skipped: (0, 0) })
+            Ok(Place {
+                lines: first..first + block.content.lines().count(),
+                skipped: (0, 0),
+                typographic: false,
+            })
         }
         _ => Err(PatchError::NotFound { edit: number, nearest: "the SEARCH text is empty".to_owned() }),
     }
@@ -105,14 +137,17 @@ fn inside(marked: &Marked, lines: Range<&usize>) -> bool {
     })
 }
 
-fn replace(program: &str, edit: &Edit<'_>, place: &Place) -> String {
+fn replace(program: &str, edit: &Edit, place: &Place) -> String {
     let lines: Vec<&str> = program.split_inclusive('\n').collect();
     let (leading, trailing) = place.skipped;
-    let new = trimmed(&edit.replace, leading, trailing);
-    let (ours, theirs) = (first_indent(&lines[place.lines.clone()]), first_indent(&edit.search));
+    let search: Vec<&str> = edit.search.iter().map(String::as_str).collect();
+    let new: Vec<&str> = edit.replace.iter().map(String::as_str).collect();
+    let new = trimmed(&new, leading, trailing);
+    let (ours, theirs) = (first_indent(&lines[place.lines.clone()]), first_indent(&search));
     let mut changed: String = lines[..place.lines.start].concat();
     for line in new {
-        changed.push_str(&reindent(line, theirs, ours));
+        let line = if place.typographic { plain(line) } else { Cow::Borrowed(*line) };
+        changed.push_str(&reindent(&line, theirs, ours));
         changed.push('\n');
     }
     changed.push_str(&lines[place.lines.end..].concat());

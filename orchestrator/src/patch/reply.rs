@@ -1,220 +1,193 @@
-//! Takes a reply apart: thinking, SEARCH/REPLACE blocks, fenced code.
+//! Takes a reply apart, in whatever shape a model gives it: SEARCH/REPLACE blocks, diffs, fenced code, JSON, or none of these.
 
-use std::borrow::Cow;
-
-use evaluator::block;
+use evaluator::block::{self, Marked};
 use search::Language;
 
-use super::PatchError;
+use super::{Form, PatchError, rewrite};
 
-/// One SEARCH/REPLACE block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edit<'a> {
-    /// Lines to find, without their ends.
-    pub(super) search: Vec<&'a str>,
-    /// Lines to put there.
-    pub(super) replace: Vec<&'a str>,
+mod diff;
+mod edits;
+mod escapes;
+mod fences;
+mod json;
+mod thinking;
+
+pub(super) use edits::Edit;
+use thinking::without_thinking;
+
+/// What a reply answers with.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// Changes, in order; at least one.
+    Edits(Vec<Edit>),
+    /// A program, or what stands between its markers.
+    Code(String),
 }
 
-const THINKING: [&str; 4] = ["think", "thinking", "thought", "reasoning"];
+/// A reply without what a model says to itself, with Unix line ends.
+pub(super) struct Answer {
+    text: String,
+    /// Whether anything was there before thinking was left out.
+    was_empty: bool,
+}
 
-/// The reply with Unix line ends and without what a reasoning model says to itself.
-pub(super) fn without_thinking(reply: &str) -> String {
-    let reply: Cow<'_, str> = if reply.contains('\r') {
-        Cow::Owned(reply.replace("\r\n", "\n").replace('\r', "\n"))
-    } else {
-        Cow::Borrowed(reply)
-    };
-    let mut text: String = reply.into_owned();
-    for tag in THINKING {
-        text = without_tag(&text, tag);
+impl Answer {
+    pub(super) fn new(reply: &str) -> Self {
+        let text = without_thinking(reply);
+        let text = if escapes::hides_markers(&text) { escapes::unescaped(&text) } else { text };
+        Self { text, was_empty: reply.trim().is_empty() }
     }
-    text
-}
 
-/// Drops `<tag> ... </tag>`. The opening tag counts at the start of a line only. Without an end everything
-/// after it goes; an end without a start (some servers swallow the opening tag) takes everything before it.
-fn without_tag(text: &str, tag: &str) -> String {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    // Every round looks no further than the tag that it consumes: a megabyte of tags is read in one pass.
-    while let Some(end) = rest.find(&close) {
-        let before = &rest[..end];
-        match at_line_start(before, &open) {
-            Some(start) => kept.push_str(&before[..start]),
-            None if before.lines().last().is_none_or(|line| line.trim().is_empty()) => kept.clear(),
-            None => break,
+    /// What it answers with. `marked` is the parent.
+    pub(super) fn content(
+        &self,
+        marked: &Marked,
+        form: Form,
+        language: Language,
+    ) -> Result<Content, PatchError> {
+        if self.text.trim().is_empty() {
+            return Err(PatchError::Empty(!self.was_empty));
         }
-        rest = &rest[end + close.len()..];
-    }
-    kept.push_str(&rest[..at_line_start(rest, &open).unwrap_or(rest.len())]);
-    kept
-}
-
-fn at_line_start(text: &str, what: &str) -> Option<usize> {
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let start = line.trim_start();
-        if start.starts_with(what) {
-            return Some(at + line.len() - start.len());
-        }
-        at += line.len();
-    }
-    None
-}
-
-#[derive(PartialEq)]
-enum Mark {
-    Search,
-    Divider,
-    Replace,
-}
-
-/// What an edit marker a line is, if any. Models vary their number of signs; seven are right.
-fn mark(line: &str) -> Option<Mark> {
-    let line = line.trim();
-    let signs = |sign: char| {
-        let rest = line.trim_start_matches(sign);
-        let count = line.len() - rest.len();
-        (5..=9).contains(&count).then(|| rest.trim().trim_end_matches(':'))
-    };
-    match line.chars().next()? {
-        '<' if signs('<')?.eq_ignore_ascii_case("search") => Some(Mark::Search),
-        '=' if signs('=')?.is_empty() => Some(Mark::Divider),
-        '>' if signs('>')?.eq_ignore_ascii_case("replace") => Some(Mark::Replace),
-        _ => None,
-    }
-}
-
-/// All SEARCH/REPLACE blocks in order; none at all is no error.
-pub(super) fn edits(answer: &str) -> Result<Vec<Edit<'_>>, PatchError> {
-    enum In<'a> {
-        Prose,
-        Search(Vec<&'a str>),
-        Replace(Edit<'a>),
-    }
-    let mut edits = Vec::new();
-    let mut state = In::Prose;
-    for (number, line) in (1_usize..).zip(answer.lines()) {
-        let malformed = |what| Err(PatchError::Malformed { edit: edits.len() + 1, line: number, what });
-        state = match (state, mark(line)) {
-            (In::Prose, Some(Mark::Search)) => In::Search(Vec::new()),
-            (In::Prose, Some(Mark::Replace)) => {
-                return malformed("`>>>>>>> REPLACE` without `<<<<<<< SEARCH` before it");
-            }
-            (In::Prose, _) => In::Prose,
-            (In::Search(search), Some(Mark::Divider)) => In::Replace(Edit { search, replace: Vec::new() }),
-            (In::Search(_), Some(_)) => return malformed("`=======` is missing between SEARCH and REPLACE"),
-            (In::Search(mut search), None) => {
-                search.push(line);
-                In::Search(search)
-            }
-            (In::Replace(edit), Some(Mark::Replace)) => {
-                edits.push(edit);
-                In::Prose
-            }
-            (In::Replace(_), Some(Mark::Search)) => {
-                return malformed("`>>>>>>> REPLACE` is missing before the next edit");
-            }
-            // A line of `=` is ordinary text in some programs.
-            (In::Replace(mut edit), _) => {
-                edit.replace.push(line);
-                In::Replace(edit)
-            }
-        };
-    }
-    match state {
-        In::Prose => Ok(edits),
-        _ => Err(PatchError::CutOff(format!("edit {}", edits.len() + 1))),
-    }
-}
-
-/// A fenced code block.
-struct Fenced<'a> {
-    label: String,
-    code: &'a str,
-    closed: bool,
-}
-
-fn fenced(answer: &str) -> Vec<Fenced<'_>> {
-    let mut found = Vec::new();
-    let mut open: Option<(char, usize, String, usize)> = None;
-    let mut at = 0;
-    for line in answer.split_inclusive('\n') {
-        let (start, end) = (at, at + line.len());
-        at = end;
-        let text = line.trim();
-        let Some(sign) = text.chars().next().filter(|c| matches!(c, '`' | '~')) else { continue };
-        let rest = text.trim_start_matches(sign);
-        let count = text.len() - rest.len();
-        if count < 3 {
-            continue;
-        }
-        match &open {
-            None if !rest.contains('`') => {
-                let label = rest.trim_matches(|c: char| c.is_whitespace() || "{}.".contains(c));
-                let label = label.split(|c: char| c.is_whitespace() || c == ',').next().unwrap_or_default();
-                open = Some((sign, count, label.to_ascii_lowercase(), end));
-            }
-            Some((fence, length, label, from))
-                if sign == *fence && count >= *length && rest.trim().is_empty() =>
-            {
-                found.push(Fenced { label: label.clone(), code: &answer[*from..start], closed: true });
-                open = None;
-            }
+        match (edits::find(&self.text), form) {
+            (Ok(edits), _) if !edits.is_empty() => return Ok(Content::Edits(edits)),
+            (Err(error), Form::Edits) => return Err(error),
+            // A program may hold lines that look like markers.
             _ => {}
         }
+        let code = self.code(marked, language);
+        // A code block with the markers is a program, whatever is said about it with diffs.
+        if let Ok(code) = &code
+            && block::parse(code).is_ok()
+        {
+            return Ok(Content::Code(self.unescaped(code, marked)));
+        }
+        if let Some(edits) = diff::find(&self.text) {
+            return Ok(Content::Edits(edits));
+        }
+        if let Some(content) = json::find(&self.text)? {
+            return Ok(content);
+        }
+        match (code, form) {
+            (Ok(code), Form::FullRewrite) => Ok(Content::Code(self.unescaped(&code, marked))),
+            // Where edits were asked for, code without markers is a program only if all of the frame is there.
+            (Ok(code), Form::Edits) if rewrite::has_frame(&code, marked) => Ok(Content::Code(code)),
+            (Err(error), Form::FullRewrite) | (Err(error @ PatchError::CutOff(_)), Form::Edits) => Err(error),
+            (_, Form::Edits) => {
+                Err(PatchError::NoCode { wanted: "no SEARCH/REPLACE block", start: start(&self.text) })
+            }
+        }
     }
-    if let Some((_, _, label, from)) = open {
-        found.push(Fenced { label, code: &answer[from..], closed: false });
+
+    /// The reply's code: of the blocks in the program's language the one with EVOLVE-BLOCK markers, else the
+    /// longest. A reply without a fence is code if it has the markers.
+    fn code(&self, marked: &Marked, language: Language) -> Result<String, PatchError> {
+        let blocks = fences::find(&self.text);
+        if blocks.is_empty() {
+            return unfenced(&self.text, marked).ok_or_else(|| PatchError::NoCode {
+                wanted: "no fenced code block",
+                start: start(&self.text),
+            });
+        }
+        let names = names(language);
+        let rank = |found: &fences::Fenced<'_>| {
+            let parsed = block::parse(found.code).ok();
+            let fits = match &*found.label {
+                label if names.contains(&label) => 2,
+                "" | "text" | "txt" | "plaintext" | "plain" | "code" => 1,
+                // Whatever it is called, it is this program.
+                _ if parsed.as_ref().is_some_and(|it| rewrite::same_frame(marked, it)) => 1,
+                _ => u8::from(names.is_empty() && !["diff", "patch", "json"].contains(&&*found.label)),
+            };
+            (fits > 0, parsed.is_some(), fits, found.code.len())
+        };
+        let Some(best) = blocks.iter().max_by_key(|found| rank(found)) else {
+            return Err(PatchError::NoCode { wanted: "no fenced code block", start: start(&self.text) });
+        };
+        let (fits, has_markers, ..) = rank(best);
+        if !fits {
+            let wanted = names.first().copied().unwrap_or("another language");
+            return Err(PatchError::WrongLanguage { found: start(&best.label), wanted });
+        }
+        if !best.closed && !has_markers {
+            return Err(PatchError::CutOff("its code block".to_owned()));
+        }
+        if best.code.trim().is_empty() {
+            return Err(PatchError::NoCode { wanted: "an empty code block only", start: start(&self.text) });
+        }
+        Ok(if best.closed { best.code.to_owned() } else { completed(best.code, marked) })
     }
-    found
+
+    /// Code with `&lt;` for `<`, where the parent has no such thing.
+    fn unescaped(&self, code: &str, marked: &Marked) -> String {
+        let of_parent = |entity: &str| {
+            marked.frame.iter().any(|piece| piece.contains(entity))
+                || marked.blocks.iter().any(|block| block.content.contains(entity))
+        };
+        if escapes::is_escaped(code) && !escapes::ENTITIES.iter().any(|(entity, _)| of_parent(entity)) {
+            escapes::unescaped(code)
+        } else {
+            code.to_owned()
+        }
+    }
+}
+
+/// A program that breaks off after its last block: that one is whole, and what comes after it is known.
+fn completed(code: &str, marked: &Marked) -> String {
+    let lines: Vec<&str> = code.split_inclusive('\n').collect();
+    let end = lines.iter().rposition(|line| line.contains("EVOLVE-BLOCK-END")).unwrap_or_default();
+    let rest = marked.frame.last().and_then(|piece| piece.split_once('\n')).map_or("", |(_, rest)| rest);
+    lines.iter().take(end + 1).copied().chain([rest]).collect()
+}
+
+/// A program without a fence around it, but perhaps with words before and after: from the line that the parent begins with to
+/// the one that it ends with, as far as these are there.
+fn unfenced(text: &str, marked: &Marked) -> Option<String> {
+    block::parse(text).ok()?;
+    let lines: Vec<&str> = text.lines().collect();
+    let significant = |line: &&str| !line.trim().is_empty();
+    let first = marked.frame.first().and_then(|piece| piece.lines().find(significant));
+    let last = marked.frame.last().and_then(|piece| piece.lines().rev().find(significant));
+    let is = |line: &str, wanted: Option<&str>| wanted.is_some_and(|wanted| wanted.trim() == line.trim());
+    let is_marker = |line: &str| line.contains("EVOLVE-BLOCK-");
+    let from = lines.iter().position(|line| is(line, first));
+    let from = from.or_else(|| lines.iter().position(|line| is_marker(line)))?;
+    let to = lines.iter().rposition(|line| is(line, last));
+    let to = to.or_else(|| lines.iter().rposition(|line| is_marker(line)))?;
+    let code = lines.get(from..=to)?.join("\n") + "\n";
+    block::parse(&code).ok().map(|_| code)
 }
 
 fn names(language: Language) -> &'static [&'static str] {
     match language {
         Language::Rust => &["rust", "rs"],
-        Language::Python => &["python", "py", "python3"],
+        Language::Python => &["python", "py", "python3", "python2", "py3"],
         Language::Other => &[],
     }
 }
 
-/// The reply's code: of the blocks in the program's language the one with EVOLVE-BLOCK markers, else the
-/// longest. A reply without a fence is code if it has the markers.
-pub(super) fn code(answer: &str, language: Language) -> Result<&str, PatchError> {
-    let blocks = fenced(answer);
-    if blocks.is_empty() {
-        return if block::parse(answer).is_ok() {
-            Ok(answer)
-        } else {
-            Err(PatchError::NoCode { wanted: "no fenced code block", start: start(answer) })
-        };
+/// Whether a line is a comment that stands for code which was left out: `// ... rest of the code unchanged ...`.
+pub(super) fn is_elision(line: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "existing",
+        "rest of",
+        "unchanged",
+        "same as",
+        "remaining",
+        "previous",
+        "omitted",
+        "as before",
+        "as is",
+        "original code",
+        "other code",
+        "stays the same",
+    ];
+    let line = line.trim();
+    let is_comment = ["//", "#", "/*", "--", ";", "<!--"].iter().any(|leader| line.starts_with(leader));
+    if !is_comment || line.len() > 200 || !(line.contains("...") || line.contains('…')) {
+        return false;
     }
-    let names = names(language);
-    let rank = |found: &Fenced<'_>| {
-        let fits = match &*found.label {
-            label if names.contains(&label) => 2,
-            "" | "text" | "plaintext" | "code" => 1,
-            _ => u8::from(names.is_empty()),
-        };
-        (fits > 0, block::parse(found.code).is_ok(), fits, found.code.len())
-    };
-    let Some(best) = blocks.iter().max_by_key(|found| rank(found)) else {
-        return Err(PatchError::NoCode { wanted: "no fenced code block", start: start(answer) });
-    };
-    let (fits, has_markers, ..) = rank(best);
-    if !fits {
-        let wanted = names.first().copied().unwrap_or("another language");
-        return Err(PatchError::WrongLanguage { found: start(&best.label), wanted });
-    }
-    if !best.closed && !has_markers {
-        return Err(PatchError::CutOff("its code block".to_owned()));
-    }
-    if best.code.trim().is_empty() {
-        return Err(PatchError::NoCode { wanted: "an empty code block only", start: start(answer) });
-    }
-    Ok(best.code)
+    let line = line.to_lowercase();
+    WORDS.iter().any(|word| line.contains(word))
 }
 
 /// The first words of a text, for messages.

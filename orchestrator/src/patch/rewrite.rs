@@ -24,6 +24,16 @@ pub(super) fn apply(code: &str, parent: &str, marked: &Marked) -> Result<String,
     }
 }
 
+/// Whether a program has the frame of another, spaces aside.
+pub(super) fn same_frame(marked: &Marked, given: &Marked) -> bool {
+    !frame_is_left_out(given) && frame_difference("", marked, given).is_none()
+}
+
+/// Whether code without markers has all of the frame around its content.
+pub(super) fn has_frame(code: &str, marked: &Marked) -> bool {
+    without_frame(code, marked).is_some()
+}
+
 /// Whether there is nothing around the blocks but their markers.
 fn frame_is_left_out(given: &Marked) -> bool {
     let lines: usize =
