@@ -108,6 +108,19 @@ pub enum Command {
     },
     /// Measure how noisy this machine is: the same program again and again, and what effects can be found at that noise.
     Calibrate(CalibrateArgs),
+    /// Print the prompt that a model would get for the next proposal, or for one from a given program. Nothing is sent.
+    Prompt(PromptArgs),
+    /// Print what a model wrote down as the lessons of a run.
+    Lessons {
+        /// The run (default: the latest).
+        run: Option<i64>,
+        /// All versions, with those that came to nothing.
+        #[arg(long)]
+        all: bool,
+        /// Print all versions as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
     /// sandbox and its judge hold.
     Doctor {
@@ -148,6 +161,22 @@ pub struct ResumeArgs {
     /// What overrides the configuration.
     #[command(flatten)]
     pub overrides: Overrides,
+}
+
+/// `evolve prompt`.
+#[derive(Debug, Args)]
+pub struct PromptArgs {
+    /// The program to start from, or a failed one to mend: NUMBER or RUN/NUMBER (default: the one that search chooses next).
+    pub program: Option<ProgramRef>,
+    /// What the model is asked to do: edit, `full_rewrite`, crossover, repair, simplify (default: as the search would).
+    #[arg(long, value_name = "NAME")]
+    pub operator: Option<String>,
+    /// The seed that chooses among variants of templates (default: the next proposal's).
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// A configuration to use in place of the one stored with the run, such as one with another `prompt` section.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `evolve report`.
@@ -221,6 +250,9 @@ pub struct Overrides {
     /// Run candidates with nothing between them and this machine. Every report will say so, in red.
     #[arg(long)]
     pub no_sandbox: bool,
+    /// No model will be asked: variables that hold keys need not be set.
+    #[arg(skip)]
+    pub offline: bool,
 }
 
 /// How tables are printed.

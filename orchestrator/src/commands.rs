@@ -8,6 +8,7 @@ mod calibrate;
 mod doctor;
 mod evaluate;
 mod open;
+mod prompt;
 mod report;
 mod run;
 mod table;
@@ -51,6 +52,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             evaluate::evaluate(&program, &config, no_sandbox, json).await
         }
         Command::Report(arguments) => report::report(db, &arguments).await,
+        Command::Prompt(arguments) => prompt::prompt(db, &arguments).await,
+        Command::Lessons { run, all, json } => prompt::lessons(db, run, all, json).await,
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments).await,
         Command::Doctor { config, attacks, json } if attacks.attacks.is_some() => {
             attacks::attacks(&config, &attacks, json).await

@@ -15,7 +15,10 @@ use self::proposers::Proposers;
 pub use self::proposers::{ProposerChoice, WeightedProposer};
 pub use self::yaml::ConfigError;
 use crate::cli::Overrides;
-use crate::proposer::llm::{self, LlmSettings};
+use crate::lessons::LessonSettings;
+use crate::operator::Operator;
+use crate::prompt::PromptSettings;
+use crate::proposer::llm::LlmSettings;
 
 /// `config.yaml` as written. Unknown keys are errors; every key works.
 #[derive(Debug, Deserialize)]
@@ -47,23 +50,9 @@ struct ConfigFile {
     #[serde(default)]
     prompt: PromptSettings,
     #[serde(default)]
+    lessons: LessonSettings,
+    #[serde(default)]
     evaluator: EvaluatorSettings,
-}
-
-/// What prompts are made of.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PromptSettings {
-    /// Templates here replace the built-in ones of the same name.
-    pub template_dir: Option<PathBuf>,
-    /// Earlier failures from the same parent that a prompt shows.
-    pub num_failures: usize,
-}
-
-impl Default for PromptSettings {
-    fn default() -> Self {
-        Self { template_dir: None, num_failures: 3 }
-    }
 }
 
 /// How candidates are evaluated, beyond what the problem says.
@@ -109,6 +98,8 @@ pub struct Config {
     pub llm: Option<LlmSettings>,
     /// Prompt settings.
     pub prompt: PromptSettings,
+    /// Lesson settings.
+    pub lessons: LessonSettings,
     /// Evaluator settings.
     pub evaluator: EvaluatorSettings,
     /// Whether candidates run in the sandbox. No file can turn it off, only the flag `--no-sandbox`.
@@ -187,10 +178,18 @@ impl Config {
             return Err(wrong(format!("`target_score` must be a finite number, not {target}")));
         }
         let text = storable(path, &text, file.llm.as_ref())?;
-        let llm = file.llm.map(|llm| environment::expand(path, llm)).transpose()?;
+        let llm = match file.llm {
+            Some(llm) if !overrides.offline => Some(environment::expand(path, llm)?),
+            as_written => as_written,
+        };
         let has_model = llm.as_ref().is_some_and(|llm| !llm.models.is_empty());
         let proposers = file.proposer.check(path, folder, has_model)?;
         check_operators(path, &proposers, &file.search)?;
+        let mut search = file.search;
+        if search.bandit.operators.is_empty() && asks_model(&proposers) {
+            let weights = Operator::default_weights(file.diff_based_evolution);
+            search.bandit.operators = weights.map(|(name, weight)| (name.to_owned(), weight)).collect();
+        }
         let prompt = PromptSettings {
             template_dir: file.prompt.template_dir.map(|dir| folder.join(dir)),
             ..file.prompt
@@ -222,9 +221,10 @@ impl Config {
             final_report: file.final_report,
             proposers,
             diff_based_evolution: file.diff_based_evolution,
-            search: file.search,
+            search,
             llm,
             prompt,
+            lessons: file.lessons,
             evaluator,
             sandbox: !overrides.no_sandbox,
             search_path: environment::path(),
@@ -237,18 +237,17 @@ fn asks_model(proposers: &[WeightedProposer]) -> bool {
     proposers.iter().any(|proposer| proposer.choice == ProposerChoice::Llm)
 }
 
-/// A model knows only two operators; a rule's name, say, would never be chosen by anyone.
+/// A model knows a few operators; a rule's name, say, would never be chosen by anyone.
 fn check_operators(
     path: &Path,
     proposers: &[WeightedProposer],
     search: &SearchConfig,
 ) -> Result<(), ConfigError> {
-    let known = [llm::EDIT, llm::FULL_REWRITE];
-    let stranger = search.bandit.operators.keys().find(|name| !known.contains(&name.as_str()));
+    let stranger = search.bandit.operators.keys().find(|name| Operator::named(name).is_none());
     match stranger {
         Some(name) if proposers.len() == 1 && asks_model(proposers) => {
             let what = format!("`search.bandit.operators`: a model has no operator `{name}`");
-            Err(ConfigError::new(path, what).hint("it has `edit` and `full_rewrite`"))
+            Err(ConfigError::new(path, what).hint("it has edit, full_rewrite, crossover and simplify"))
         }
         _ => Ok(()),
     }

@@ -41,6 +41,10 @@ pub enum Event {
         operator: String,
         /// The language model, if any.
         model: Option<String>,
+        /// The failed proposal that it mends.
+        repairs: Option<u64>,
+        /// What its prompt left out for length, in words.
+        left_out: Vec<String>,
         /// Seconds it took.
         seconds: f64,
     },
@@ -71,6 +75,17 @@ pub enum Event {
         best: Option<f64>,
         /// Whether this one is the new best.
         is_best: bool,
+    },
+    /// A model wrote down what the search teaches so far, or failed to; it is stored.
+    Lessons {
+        /// Which version.
+        version: u32,
+        /// Outcomes that it was made from.
+        told: u64,
+        /// The lessons.
+        lessons: Vec<String>,
+        /// Why there are none.
+        failure: Option<String>,
     },
     /// The run's champion is measured against an opponent on fresh seeds.
     Comparing {

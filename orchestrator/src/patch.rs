@@ -11,6 +11,7 @@ mod reply;
 mod rewrite;
 
 use reply::Content;
+pub(crate) use reply::without_thinking;
 
 /// What the model was asked to answer with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

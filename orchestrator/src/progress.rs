@@ -156,10 +156,12 @@ pub fn line(event: &Event) -> Option<String> {
                  everything is kept in {database}; Ctrl-C stops, `evolve resume` goes on"
             )
         }
-        Event::Proposed { number, parent, island, proposer, operator, model, seconds } => {
+        Event::Proposed { number, parent, island, proposer, operator, model, repairs, left_out, seconds } => {
             let by = model.as_deref().unwrap_or(proposer);
+            let of = repairs.map_or_else(String::new, |failed| format!(" mends {failed}, a child"));
+            let short = if left_out.is_empty() { "" } else { ", prompt shortened" };
             format!(
-                "proposal {number}: {operator} of program {parent} by {by} (island {island}, {seconds:.1} s)"
+                "proposal {number}: {operator}{of} of program {parent} by {by} (island {island}, {seconds:.1} s{short})"
             )
         }
         Event::Evaluating { .. } => return None,
@@ -169,6 +171,12 @@ pub fn line(event: &Event) -> Option<String> {
                 Some(best) if !is_best => format!("program {number}: {summary}  (best {best:.4})"),
                 _ => format!("program {number}: {summary}{mark}"),
             }
+        }
+        Event::Lessons { version, lessons, failure: None, .. } => {
+            format!("lessons {version}: {} points; `evolve lessons` prints them", lessons.len())
+        }
+        Event::Lessons { version, failure: Some(failure), .. } => {
+            format!("lessons {version}: none, {failure}; the search goes on with those before")
         }
         Event::Comparing { number, opponent } => {
             format!(

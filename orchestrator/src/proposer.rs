@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use search::{Language, Outcome, ProgramId};
 
-use crate::prompt::PromptError;
+use crate::prompt::{Material, PromptError};
 
 pub mod llm;
 pub mod replay;
@@ -32,6 +32,53 @@ pub trait Proposer: Send + Sync {
     /// # Errors
     /// Only what must stop the run; whatever another attempt might do better is in [`Proposal::change`].
     fn propose(&self, request: Request) -> BoxFuture<'_, Result<Proposal, ProposerError>>;
+
+    /// Asks a model what a search teaches so far; none if this proposer asks no model. `model` names the one to ask, where there is
+    /// a choice.
+    ///
+    /// # Errors
+    /// As for [`Proposer::propose`].
+    fn condense(
+        &self,
+        material: Material,
+        model: Option<String>,
+        seed: u64,
+    ) -> BoxFuture<'_, Result<Option<Condensed>, ProposerError>> {
+        let _ = (material, model, seed);
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// What came of asking for lessons. Everything in it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condensed {
+    /// The model that answered.
+    pub model: Option<String>,
+    /// The text that was sent.
+    pub prompt: String,
+    /// The text that came back, whatever it is.
+    pub reply: Option<String>,
+    /// Tokens sent.
+    pub tokens_in: Option<u64>,
+    /// Tokens received.
+    pub tokens_out: Option<u64>,
+    /// Price of the tokens.
+    pub cost: Option<f64>,
+    /// From the first request to the last byte of the reply.
+    pub latency: Duration,
+    /// HTTP requests made.
+    pub requests: u32,
+    /// The model's text, or why there is none.
+    pub text: Result<String, String>,
+}
+
+/// Lessons as prompts show them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lessons {
+    /// Which version of the run's lessons.
+    pub version: u32,
+    /// A sentence or two each.
+    pub items: Vec<String>,
 }
 
 /// What a proposer is given.
@@ -49,12 +96,56 @@ pub struct Request {
     pub parent: Exhibit,
     /// Other programs worth a look, best first.
     pub inspirations: Vec<Exhibit>,
+    /// Those of the inspirations that were chosen because they differ, not because they are good.
+    pub different: Vec<ProgramId>,
+    /// The other parent of a crossover.
+    pub partner: Option<Exhibit>,
+    /// Earlier children of this parent that were measured, oldest first.
+    pub successes: Vec<Exhibit>,
     /// How earlier children of this parent failed, oldest first.
     pub failures: Vec<Failure>,
+    /// The failed child of this parent that is to be mended.
+    pub repair: Option<Failure>,
+    /// What a model made of the search so far.
+    pub lessons: Option<Lessons>,
     /// Which sources need not be proposed again.
     pub seen: Seen,
     /// What search wants of this proposal beyond a better program.
     pub guidance: Guidance,
+}
+
+impl Request {
+    /// To change this parent; nothing else is known.
+    pub fn new(
+        number: ProgramId,
+        seed: u64,
+        language: Language,
+        problem: Arc<ProblemText>,
+        parent: Exhibit,
+    ) -> Self {
+        Self {
+            number,
+            seed,
+            language,
+            problem,
+            parent,
+            inspirations: Vec::new(),
+            different: Vec::new(),
+            partner: None,
+            successes: Vec::new(),
+            failures: Vec::new(),
+            repair: None,
+            lessons: None,
+            seen: Seen::nothing(),
+            guidance: Guidance::default(),
+        }
+    }
+
+    /// What an answer's edits apply to: the program to mend, if there is one, else the parent.
+    pub fn base(&self) -> &str {
+        let broken = self.repair.as_ref().and_then(|failure| failure.source.as_deref());
+        broken.unwrap_or(&self.parent.source)
+    }
 }
 
 /// What search wants of one proposal. The default leaves everything to the proposer.
@@ -112,6 +203,17 @@ pub struct Failure {
     pub outcome: Outcome,
     /// The child's source, where there was one; prompts show what it changed.
     pub source: Option<Arc<str>>,
+    /// What the model had answered, where that matters: its answer didn't apply, and is to be mended.
+    pub reply: Option<String>,
+    /// What its evaluation left, each with its name; only for one that is to be mended.
+    pub artifacts: Vec<(String, String)>,
+}
+
+impl Failure {
+    /// A failure of which only that is known.
+    pub fn new(id: ProgramId, outcome: Outcome, source: Option<Arc<str>>) -> Self {
+        Self { id, outcome, source, reply: None, artifacts: Vec::new() }
+    }
 }
 
 /// Tells whether a source text was proposed before, or one too much like it.
@@ -168,6 +270,8 @@ pub struct Proposal {
     pub model: Option<String>,
     /// The text that was sent.
     pub prompt: Option<String>,
+    /// What was left out of it for length, in words.
+    pub left_out: Vec<String>,
     /// The text that came back.
     pub reply: Option<String>,
     /// Tokens sent, as the endpoint counts them.
@@ -197,6 +301,7 @@ impl Proposal {
             operator: operator.into(),
             model: None,
             prompt: None,
+            left_out: Vec::new(),
             reply: None,
             tokens_in: None,
             tokens_out: None,

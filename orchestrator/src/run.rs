@@ -7,7 +7,9 @@ mod arrivals;
 mod champion;
 mod ending;
 mod exhibits;
+mod lessons;
 mod measurement;
+mod request;
 mod seen;
 mod store;
 
@@ -22,14 +24,16 @@ use tokio_util::sync::CancellationToken;
 use self::arrivals::{Arrivals, Arrived, Done, Evaluated};
 pub use self::champion::compare;
 use self::ending::Ending;
+use self::lessons::LessonBook;
 pub use self::measurement::{history, stored_decision, stored_trial};
+pub(crate) use self::request::request;
 use self::seen::SeenCodes;
 pub use self::store::Store;
-use crate::config::{Config, WeightedProposer};
+use crate::config::{Config, ProposerChoice, WeightedProposer};
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};
 use crate::pipeline::{Pipeline, Step};
-use crate::proposer::{Guidance, ProblemText, Proposer, Request, tune};
+use crate::proposer::{ProblemText, Proposer, tune};
 
 /// What a run works with.
 pub struct Run {
@@ -56,6 +60,10 @@ pub struct Origin {
     pub parent: ProgramId,
     /// The island it was asked for.
     pub island: usize,
+    /// The failed proposal that it mends.
+    pub repairs: Option<ProgramId>,
+    /// The version of the lessons that it was shown.
+    pub lesson: Option<u32>,
 }
 
 /// A proposal on its way to admission; it is stored already.
@@ -84,6 +92,7 @@ struct Loop {
     search: Search,
     pipeline: Pipeline<Proposed, Finished>,
     seen: SeenCodes,
+    lessons: LessonBook,
     tasks: JoinSet<Done>,
     arrivals: Arrivals,
     proposing: usize,
@@ -94,26 +103,21 @@ struct Loop {
 impl Run {
     /// Drives the run to its end. Whatever it returns, everything that was reported is in the database.
     pub async fn drive(mut self) -> Result<StopReason, Failure> {
-        let search = Search::new(
-            self.config.search.clone(),
-            self.config.problem.problem.language(),
-            self.config.random_seed,
-        )
-        .map_err(|error| Failure::usage(format!("{}: search: {error}", self.config.path.display())))?
-        .with_models(models(&self.config))
-        .with_proposers(proposers(&self.config));
+        let search = new_search(&self.config)?;
         let deadline = self.config.max_wall_seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
         let mut pipeline = Pipeline::new(self.config.lookahead, self.config.max_iterations);
         let language = self.config.problem.problem.language();
         let initial =
             self.store.prior(0, language).await?.ok_or_else(|| internal("the run has no initial program"))?;
         pipeline.proposed(0, initial);
+        let lessons = LessonBook::new(&self.config, self.store.lessons().await?);
         let max_similarity = self.config.search.novelty.max_similarity;
         let mut state = Loop {
             run: self,
             search,
             pipeline,
             seen: SeenCodes::new(max_similarity),
+            lessons,
             tasks: JoinSet::new(),
             arrivals: Arrivals::default(),
             proposing: 0,
@@ -148,7 +152,7 @@ impl Loop {
             match self.pipeline.next_step() {
                 Step::Ask(number) => self.ask(number).await?,
                 Step::Admit(number, proposed) => self.admit(number, proposed)?,
-                Step::Tell(number, finished) => self.tell(number, finished)?,
+                Step::Tell(number, finished) => self.tell(number, finished).await?,
                 Step::Wait => {
                     let waited = self.wait(deadline).await;
                     self.store_arrivals().await?;
@@ -179,6 +183,9 @@ impl Loop {
         if let Some(message) = ending.announcement(self.proposing) {
             self.run.events.send(Event::Stopping { reason: message });
         }
+        if ending.drops_evaluations() {
+            self.lessons.close();
+        }
         self.ending = Some(ending);
     }
 
@@ -189,13 +196,23 @@ impl Loop {
             return Ok(());
         }
         let ask = self.search.ask(number).ok_or_else(|| internal("search has no parent to offer"))?;
-        let origin = Origin { parent: ask.parent, island: ask.island };
-        let request = self.request(&ask).await?;
+        let mut origin = Origin { parent: ask.parent, island: ask.island, repairs: ask.repair, lesson: None };
+        let language = self.language();
+        let seen = self.seen.as_of(self.outcomes, language);
+        let Run { store, config, problem, .. } = &mut self.run;
+        let mut request = request(store, &self.search, config, problem, &ask, seen).await?;
+        let inspirations = request::shown(&ask);
         let proposer = self.run.proposer.clone();
-        let Ask { inspirations, tune, probe, .. } = ask;
+        let Ask { tune, probe, proposer: named, .. } = ask;
+        let reads = tune.is_none() && !probe && named.as_deref() != Some(ProposerChoice::Rewrite.name());
+        let lessons = if reads { Some(self.wanted_lessons().await?) } else { None };
         self.proposing += 1;
         self.tasks.spawn(async move {
-            let language = request.language;
+            if let Some(lessons) = lessons {
+                let Ok(lessons) = lessons.get().await else { return Done::Abandoned };
+                origin.lesson = lessons.as_ref().map(|lessons| lessons.version);
+                request.lessons = lessons;
+            }
             let proposal = match tune {
                 Some(values) => Ok(tune::propose(&request.parent, &values)),
                 None if probe => Ok(tune::probe(&request)),
@@ -206,32 +223,27 @@ impl Loop {
         Ok(())
     }
 
-    /// An ask in words and sources.
-    async fn request(&mut self, ask: &Ask) -> Result<Request, Failure> {
-        let mut exhibits = Vec::new();
-        for id in &ask.inspirations {
-            exhibits.push(self.run.store.exhibit(*id).await?);
+    /// The lessons that a proposal asked for now is shown; has them written, if they are missing.
+    async fn wanted_lessons(&mut self) -> Result<lessons::Wanted, Failure> {
+        let (wanted, missing) = self.lessons.wanted(self.outcomes);
+        if let Some(version) = missing {
+            self.write_lessons(version).await?;
         }
-        let count = self.run.config.prompt.num_failures;
-        let mut failed: Vec<ProgramId> = self.search.failures_of(ask.parent).rev().take(count).collect();
-        failed.reverse();
-        Ok(Request {
-            number: ProgramId(ask.number),
-            seed: ask.seed,
-            language: self.language(),
-            problem: self.run.problem.clone(),
-            parent: self.run.store.exhibit(ask.parent).await?,
-            inspirations: exhibits,
-            failures: self.run.store.failures(&failed).await?,
-            seen: self.seen.as_of(self.outcomes, self.language()),
-            guidance: Guidance {
-                proposer: ask.proposer.clone(),
-                operator: ask.operator.clone(),
-                model: ask.model.clone(),
-                widening: ask.widening,
-                retries: self.run.config.search.novelty.retries,
-            },
-        })
+        Ok(wanted)
+    }
+
+    /// Starts writing a version of the lessons.
+    async fn write_lessons(&mut self, version: u32) -> Result<(), Failure> {
+        let order = self.lessons.order(version);
+        let material = self.run.store.material(&order, self.language(), &self.run.problem).await?;
+        let proposer = self.run.proposer.clone();
+        let seed = order.seed(self.run.config.random_seed);
+        self.proposing += 1;
+        self.tasks.spawn(async move {
+            let condensed = proposer.condense(material, order.model.clone(), seed).await;
+            Done::Condensed(order, Box::new(condensed))
+        });
+        Ok(())
     }
 
     /// Decides, in order of numbers, whether a proposal is evaluated; if so, starts that.
@@ -318,6 +330,15 @@ impl Loop {
                     Err(error) => self.end(Ending::proposer(&error)),
                 }
             }
+            Done::Condensed(order, condensed) => {
+                self.proposing -= 1;
+                match *condensed {
+                    Ok(Some(condensed)) => self.arrivals.lesson(order.row(condensed)),
+                    Ok(None) => self.lessons.written(order.version, None),
+                    Err(error) => self.end(Ending::proposer(&error)),
+                }
+            }
+            Done::Abandoned => self.proposing -= 1,
             Done::Evaluated(evaluated) => {
                 let Evaluated { told, source, report } = *evaluated;
                 match report {
@@ -345,6 +366,10 @@ impl Loop {
                     self.run.events.send(event);
                     self.pipeline.proposed(proposed.told.id.0, proposed);
                 }
+                Arrived::Lesson(version, lessons, event) => {
+                    self.run.events.send(event);
+                    self.lessons.written(version, lessons);
+                }
                 Arrived::Finished(finished) => self.pipeline.finished(finished.told.id.0, finished),
                 Arrived::Evaluated(finished, exhibit) => {
                     self.run.store.remember(exhibit);
@@ -356,7 +381,7 @@ impl Loop {
     }
 
     /// Tells search, in order of numbers, and everybody else.
-    fn tell(&mut self, number: u64, finished: Finished) -> Result<(), Failure> {
+    async fn tell(&mut self, number: u64, finished: Finished) -> Result<(), Failure> {
         let Finished { told, outcome, replayed } = finished;
         let before = self.search.best().map(|best| best.id);
         self.search.tell_proposal(told, &outcome);
@@ -384,6 +409,14 @@ impl Loop {
         if self.search.should_stop() {
             self.end(Ending::budget(StopReason::NoImprovement));
         }
+        // In a replay nobody may need them any more; then who does has them written.
+        if !replayed
+            && self.ending.is_none()
+            && self.outcomes <= self.run.config.max_iterations
+            && let Some(version) = self.lessons.due(self.outcomes)
+        {
+            self.write_lessons(version).await?;
+        }
         Ok(())
     }
 
@@ -405,6 +438,14 @@ impl Loop {
             }
         });
     }
+}
+
+/// A search that knows nothing yet.
+pub(crate) fn new_search(config: &Config) -> Result<Search, Failure> {
+    let language = config.problem.problem.language();
+    let search = Search::new(config.search.clone(), language, config.random_seed)
+        .map_err(|error| Failure::usage(format!("{}: search: {error}", config.path.display())))?;
+    Ok(search.with_models(models(config)).with_proposers(proposers(config)))
 }
 
 /// The models that a bandit may choose among.

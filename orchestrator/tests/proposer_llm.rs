@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use orchestrator::prompt::PromptSettings;
 use orchestrator::proposer::llm::{LlmProposer, LlmSettings};
 use orchestrator::proposer::{
     Exhibit, Guidance, ProblemText, Proposal, Proposer, ProposerError, ProposerErrorKind, Request, Seen,
@@ -28,17 +29,8 @@ fn settings(api_base: &str, more: &str) -> LlmSettings {
 }
 
 fn request(seed: u64) -> Request {
-    Request {
-        number: ProgramId(1),
-        seed,
-        language: Language::Rust,
-        problem: Arc::new(ProblemText { name: "p".into(), task: "t".into(), api_reference: None }),
-        parent: Exhibit::new(ProgramId(0), PARENT, None),
-        inspirations: vec![],
-        failures: vec![],
-        seen: Seen::nothing(),
-        guidance: Guidance::default(),
-    }
+    let problem = Arc::new(ProblemText { name: "p".into(), task: "t".into(), api_reference: None });
+    Request::new(ProgramId(1), seed, Language::Rust, problem, Exhibit::new(ProgramId(0), PARENT, None))
 }
 
 /// Everything that any crate logs in this process, down to the finest level.
@@ -65,7 +57,8 @@ impl std::io::Write for Log {
 
 async fn propose(settings: &LlmSettings) -> Result<Proposal, ProposerError> {
     log();
-    let result = LlmProposer::new(settings, true, None).unwrap().propose(request(7)).await;
+    let result =
+        LlmProposer::new(settings, true, &PromptSettings::default()).unwrap().propose(request(7)).await;
     let words = match &result {
         Ok(proposal) => format!("{proposal:?}"),
         Err(error) => format!("{error:?} {error} {}", error.hint),
@@ -354,7 +347,7 @@ async fn the_ensemble_is_drawn_by_weight_and_by_the_seed_alone() {
     let mut settings = settings(&base(&server), "");
     settings.models =
         serde_yaml::from_str("[{name: a, weight: 3}, {name: b, weight: 1}, {name: c, weight: 0}]").unwrap();
-    let proposer = LlmProposer::new(&settings, true, None).unwrap();
+    let proposer = LlmProposer::new(&settings, true, &PromptSettings::default()).unwrap();
     let mut models = Vec::new();
     for seed in 0..120 {
         models.push(proposer.propose(request(seed)).await.unwrap().model.unwrap());
@@ -372,7 +365,9 @@ async fn the_ensemble_is_drawn_by_weight_and_by_the_seed_alone() {
 #[tokio::test]
 async fn no_more_requests_are_under_way_than_allowed() {
     let server = server(vec![answer(EDIT).set_delay(Duration::from_millis(200))]).await;
-    let proposer = LlmProposer::new(&settings(&base(&server), "concurrency: 2"), true, None).unwrap();
+    let proposer =
+        LlmProposer::new(&settings(&base(&server), "concurrency: 2"), true, &PromptSettings::default())
+            .unwrap();
     let started = Instant::now();
     futures::future::join_all((0..6).map(|seed| proposer.propose(request(seed)))).await;
     let elapsed = started.elapsed();
@@ -398,7 +393,7 @@ impl With for LlmSettings {
 #[tokio::test]
 async fn what_was_proposed_before_is_asked_for_again_with_the_reason_and_within_bounds() {
     let server = server(vec![answer(EDIT)]).await;
-    let proposer = LlmProposer::new(&settings(&base(&server), ""), true, None).unwrap();
+    let proposer = LlmProposer::new(&settings(&base(&server), ""), true, &PromptSettings::default()).unwrap();
     let near = Outcome::NearDuplicate { of: ProgramId(5), similarity: 0.97 };
     let seen = Seen::refusing(move |_| Some(near.clone()));
     for retries in [0, 2] {
@@ -422,7 +417,8 @@ async fn search_may_name_model_and_operator_and_ask_for_more() {
     let server = server(vec![answer("```rust\nfn f() -> i32 {\n    3\n}\n```")]).await;
     let more = "models: [{name: a}, {name: b}]\ntemperature: 0.7";
     let yaml = format!("api_base: {}\napi_key: {KEY}\nretries: 0\n{more}\n", base(&server));
-    let proposer = LlmProposer::new(&serde_yaml::from_str(&yaml).unwrap(), true, None).unwrap();
+    let proposer =
+        LlmProposer::new(&serde_yaml::from_str(&yaml).unwrap(), true, &PromptSettings::default()).unwrap();
     for model in ["a", "b"] {
         let guidance = Guidance {
             operator: Some("full_rewrite".into()),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use orchestrator::proposer::rewrite::{RewriteProposer, rule_names};
-use orchestrator::proposer::{Exhibit, Guidance, ProblemText, Request, Seen};
+use orchestrator::proposer::{Exhibit, ProblemText, Request, Seen};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -61,15 +61,15 @@ fn request(
 ) -> Request {
     let exhibit = |id, source: &str| Exhibit::new(ProgramId(id), source, None);
     Request {
-        number: ProgramId(number),
-        seed,
-        language,
-        problem: Arc::new(ProblemText::default()),
-        parent: exhibit(0, parent),
         inspirations: (1..).zip(inspirations).map(|(id, source)| exhibit(id, source)).collect(),
-        failures: vec![],
         seen: known,
-        guidance: Guidance::default(),
+        ..Request::new(
+            ProgramId(number),
+            seed,
+            language,
+            Arc::new(ProblemText::default()),
+            exhibit(0, parent),
+        )
     }
 }
 

@@ -328,6 +328,9 @@ async fn search(path: &Path) -> ProgramDb {
         cost: None,
         latency: std::time::Duration::ZERO,
         requests: 0,
+        repairs: None,
+        lesson: None,
+        left_out: vec![],
         change: Ok(program("one")),
     };
     db.store_proposal(run, &proposal).await.unwrap();

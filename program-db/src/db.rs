@@ -261,6 +261,9 @@ mod tests {
             cost: None,
             latency: std::time::Duration::ZERO,
             requests: 0,
+            repairs: None,
+            lesson: None,
+            left_out: Vec::new(),
             change,
         };
         let limit = async || {

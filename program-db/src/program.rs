@@ -184,6 +184,20 @@ impl ProgramDb {
         self.read_programs(run, rows)
     }
 
+    /// The program with the highest score among the numbers below one; of equal ones the earliest.
+    pub async fn best_below(&self, run: RunId, limit: ProgramId) -> Result<Option<Program>, DbError> {
+        let row: Option<Row> = sqlx::query_as(select!(
+            "FROM outcome JOIN proposal USING (run_id, number) JOIN program USING (run_id, number)
+             WHERE run_id = ? AND score IS NOT NULL AND number < ? ORDER BY score DESC, number LIMIT 1"
+        ))
+        .bind(run)
+        .bind(limit.0.cast_signed())
+        .fetch_optional(self.readers())
+        .await
+        .map_err(self.error())?;
+        row.map(|row| self.read_program(run, row)).transpose()
+    }
+
     /// The program with the highest score among those whose verdict is `improved`.
     pub async fn incumbent(&self, run: RunId) -> Result<Option<Program>, DbError> {
         let row: Option<Row> = sqlx::query_as(select!(

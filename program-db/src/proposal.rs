@@ -42,6 +42,12 @@ pub struct NewProposal {
     pub latency: Duration,
     /// Requests made for it, failed ones included.
     pub requests: u32,
+    /// The failed proposal that it mends.
+    pub repairs: Option<ProgramId>,
+    /// Version of the lessons that the prompt showed.
+    pub lesson: Option<u32>,
+    /// What the prompt left out for length, in words.
+    pub left_out: Vec<String>,
     /// The program, or the outcome that says why there is none.
     pub change: Result<NewProgram, Outcome>,
 }
@@ -79,6 +85,12 @@ pub struct Proposal {
     pub latency: Duration,
     /// Requests made for it, failed ones included.
     pub requests: u32,
+    /// The failed proposal that it mends.
+    pub repairs: Option<ProgramId>,
+    /// Version of the lessons that the prompt showed.
+    pub lesson: Option<u32>,
+    /// What the prompt left out for length, in words.
+    pub left_out: Vec<String>,
 }
 
 #[derive(FromRow)]
@@ -98,6 +110,9 @@ struct Row {
     cost: Option<f64>,
     latency_ms: i64,
     requests: u32,
+    repairs: Option<i64>,
+    lesson: Option<u32>,
+    left_out: Option<String>,
 }
 
 impl ProgramDb {
@@ -130,6 +145,9 @@ impl ProgramDb {
         let inspirations = serde_json::from_str(&row.inspirations).map_err(|error| {
             self.unreadable(format!("the inspirations of proposal {number} of run {run}"), &error)
         })?;
+        let left_out = row.left_out.as_deref().map(serde_json::from_str).transpose().map_err(|error| {
+            self.unreadable(format!("what the prompt of proposal {number} of run {run} left out"), &error)
+        })?;
         Ok(Proposal {
             number: id(row.number),
             created_at: row.created_at,
@@ -146,6 +164,9 @@ impl ProgramDb {
             cost: row.cost,
             latency: Duration::from_millis(row.latency_ms.cast_unsigned()),
             requests: row.requests,
+            repairs: row.repairs.map(id),
+            lesson: row.lesson,
+            left_out: left_out.unwrap_or_default(),
         })
     }
 }
@@ -161,8 +182,9 @@ pub(crate) async fn insert_proposal(
     let inspirations: Vec<String> = proposal.inspirations.iter().map(ToString::to_string).collect();
     sqlx::query(
         "INSERT INTO proposal (run_id, number, island, parent, proposer, operator, model, tokens_in, tokens_out,
-                               cost, latency_ms, requests, inspirations, prompt, reply)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                               cost, latency_ms, requests, inspirations, prompt, reply, repairs, lesson,
+                               left_out)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run)
     .bind(number.0.cast_signed())
@@ -179,6 +201,9 @@ pub(crate) async fn insert_proposal(
     .bind(format!("[{}]", inspirations.join(",")))
     .bind(&proposal.prompt)
     .bind(&proposal.reply)
+    .bind(proposal.repairs.map(|id| id.0.cast_signed()))
+    .bind(proposal.lesson)
+    .bind((!proposal.left_out.is_empty()).then(|| serde_json::json!(proposal.left_out).to_string()))
     .execute(&mut *connection)
     .await
     .map_err(db.stored_twice(|| format!("proposal {number} of run {run}")))?;

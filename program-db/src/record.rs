@@ -5,6 +5,7 @@ use search::{Outcome, ProgramId};
 use crate::db::ProgramDb;
 use crate::error::DbError;
 use crate::evaluation::{NewEvaluation, insert_whole};
+use crate::lesson::{NewLesson, insert_lesson};
 use crate::outcome::insert_outcome;
 use crate::proposal::{NewProposal, insert_proposal};
 use crate::run::RunId;
@@ -28,6 +29,8 @@ pub enum Record {
         /// What was found.
         evaluation: Box<NewEvaluation>,
     },
+    /// As by [`ProgramDb::store_lesson`].
+    Lesson(Box<NewLesson>),
 }
 
 impl ProgramDb {
@@ -51,6 +54,7 @@ impl ProgramDb {
                 Record::Evaluation { number, evaluation } => {
                     insert_whole(self, connection, run, *number, evaluation).await?;
                 }
+                Record::Lesson(lesson) => insert_lesson(self, connection, run, lesson).await?,
             }
         }
         write.commit().await

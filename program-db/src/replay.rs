@@ -28,6 +28,8 @@ pub struct Stored {
     pub model: Option<String>,
     /// What it cost.
     pub cost: Option<f64>,
+    /// The failed proposal that it mends.
+    pub repairs: Option<ProgramId>,
     /// Lineage depth; absent without a program.
     pub generation: Option<u32>,
     /// The program, if the proposal led to one.
@@ -54,6 +56,7 @@ impl Stored {
             operator: self.operator.clone(),
             model: self.model.clone(),
             cost: self.cost,
+            repairs: self.repairs,
         }
     }
 
@@ -89,6 +92,7 @@ struct Row {
     operator: String,
     model: Option<String>,
     cost: Option<f64>,
+    repairs: Option<i64>,
     generation: Option<u32>,
     code_hash: Option<String>,
     source: Option<String>,
@@ -117,7 +121,7 @@ impl Replay {
             return Ok(None);
         }
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT number, island, parent, proposer, operator, model, cost, generation, code_hash, source,
+            "SELECT number, island, parent, proposer, operator, model, cost, repairs, generation, code_hash, source,
                     fingerprint, outcome
              FROM proposal LEFT JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
              WHERE run_id = ? AND number > ? ORDER BY number LIMIT ?",
@@ -154,6 +158,7 @@ impl Replay {
             operator: row.operator,
             model: row.model,
             cost: row.cost,
+            repairs: row.repairs.map(|number| ProgramId(number.cast_unsigned())),
             generation: row.generation,
             program: row.code_hash.zip(row.source).map(|(code_hash, source)| NewProgram {
                 code_hash,

@@ -73,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn migrations_are_numbered_without_gaps() {
+    fn each_migration_has_a_number_of_its_own() {
         let versions: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
-        assert_eq!(versions, (1..=latest()).collect::<Vec<i64>>());
+        assert!(versions.is_sorted_by(|one, two| one < two), "{versions:?}");
     }
 }

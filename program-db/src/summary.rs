@@ -34,11 +34,15 @@ pub struct Summary {
     pub duration: Duration,
     /// Number of sessions.
     pub sessions: u64,
-    /// Tokens sent, over all proposals.
+    /// Proposals that mend a failed one.
+    pub repairs: u64,
+    /// Those of them that were measured.
+    pub repaired: u64,
+    /// Tokens sent, over all proposals and lessons.
     pub tokens_in: u64,
-    /// Tokens received, over all proposals.
+    /// Tokens received, over all proposals and lessons.
     pub tokens_out: u64,
-    /// Price of all proposals; none if no proposal has a price.
+    /// Price of all proposals and lessons; none if none has a price.
     pub cost: Option<f64>,
 }
 
@@ -48,6 +52,8 @@ struct Counts {
     programs: i64,
     evaluations: i64,
     pending: i64,
+    repairs: i64,
+    repaired: i64,
     tokens_in: i64,
     tokens_out: i64,
     cost: Option<f64>,
@@ -67,10 +73,14 @@ impl ProgramDb {
                     -- Every number has a program or an outcome, so those without an outcome have a program.
                     (SELECT count(*) FROM proposal WHERE run_id = ?1)
                     - (SELECT count(*) FROM outcome WHERE run_id = ?1) AS pending,
+                    count(repairs) AS repairs,
+                    (SELECT count(*) FROM proposal JOIN outcome USING (run_id, number)
+                     WHERE run_id = ?1 AND repairs IS NOT NULL AND score IS NOT NULL) AS repaired,
                     coalesce(sum(tokens_in), 0) AS tokens_in,
                     coalesce(sum(tokens_out), 0) AS tokens_out,
                     sum(cost) AS cost
-             FROM proposal WHERE run_id = ?1",
+             FROM (SELECT repairs, tokens_in, tokens_out, cost FROM proposal WHERE run_id = ?1
+                   UNION ALL SELECT NULL, tokens_in, tokens_out, cost FROM lesson WHERE run_id = ?1)",
         )
         .bind(run)
         .fetch_one(self.readers())
@@ -102,6 +112,8 @@ impl ProgramDb {
             initial: initial.and_then(|score| Score::new(score).ok()),
             duration: Duration::from_millis(milliseconds.cast_unsigned()),
             sessions: sessions.cast_unsigned(),
+            repairs: counts.repairs.cast_unsigned(),
+            repaired: counts.repaired.cast_unsigned(),
             tokens_in: counts.tokens_in.cast_unsigned(),
             tokens_out: counts.tokens_out.cast_unsigned(),
             cost: counts.cost,

@@ -130,7 +130,10 @@ async fn a_database_of_a_newer_evolve_is_refused() {
     .await
     .unwrap();
     connection.close().await.unwrap();
-    insta::assert_snapshot!(refusal(folder.path(), "evolve.db").await, @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows 4); use that evolve, or name another file with --db");
+    let words = refusal(folder.path(), "evolve.db").await;
+    let (before, after) = words.split_once(", this one knows ").unwrap();
+    let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    insta::assert_snapshot!(format!("{before}, this one knows LATEST{after}"), @"FOLDER/evolve.db was written by a newer evolve (its schema is 99, this one knows LATEST); use that evolve, or name another file with --db");
 }
 
 #[tokio::test]
@@ -272,7 +275,7 @@ async fn evaluations_from_before_the_decisions_are_read_as_they_were_and_gain_no
     let folder = tempfile::tempdir().unwrap();
     let path = older_version(folder.path(), &["0001_history.sql", "0002_sandbox.sql"]).await;
     let too_old = ProgramDb::open_read_only(&path).await.unwrap_err();
-    assert!(matches!(too_old, DbError::Older { found: 2, known: 4, .. }), "{too_old:?}");
+    assert!(matches!(too_old, DbError::Older { found: 2, known: 3.., .. }), "{too_old:?}");
     let db = ProgramDb::open(&path).await.unwrap();
     let zero = search::ProgramId(0);
     let trials = db.trials(1, zero).await.unwrap();

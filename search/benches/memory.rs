@@ -82,6 +82,7 @@ fn proposal(search: &Search, number: u64) -> (Proposal, Outcome) {
         operator: "edit".into(),
         model: Some("m".into()),
         cost: Some(0.001),
+        repairs: None,
     };
     (proposal, outcome)
 }

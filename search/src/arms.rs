@@ -4,6 +4,7 @@ use rand::Rng;
 
 use crate::bandit::{Arm, Bandit, Pulls};
 use crate::proposal::Proposal;
+use crate::repair::REPAIR;
 use crate::search::Ask;
 use crate::tune::{PROBE, TUNE};
 
@@ -35,13 +36,19 @@ impl Arms {
         ask.proposer = self.by_proposer.choose(&self.proposers, bandit, rng).map(str::to_owned);
     }
 
+    /// Names the model of an ask whose operator and proposer are given.
+    pub(crate) fn choose_model(&self, bandit: &Bandit, ask: &mut Ask, rng: &mut impl Rng) {
+        ask.model = self.by_model.choose(&self.models, bandit, rng).map(str::to_owned);
+    }
+
     /// Takes in what came of a proposal.
     pub(crate) fn note(&mut self, bandit: &Bandit, proposal: &Proposal, improvement: Option<f64>) {
         // The initial program was nobody's choice, and tuning has a share of its own.
         if proposal.parent.is_none() || proposal.operator == TUNE || proposal.operator == PROBE {
             return;
         }
-        if !proposal.operator.is_empty() {
+        // Repairs have a share of their own; which model and which proposer mend well counts.
+        if !proposal.operator.is_empty() && proposal.operator != REPAIR {
             // A proposer may name several steps, the one that was asked for first: `literals + crossover`.
             let operator = proposal.operator.split(" + ").next().unwrap_or_default();
             self.by_operator.note(bandit.window, operator, improvement, proposal.cost);

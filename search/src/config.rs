@@ -11,6 +11,7 @@ use crate::early_stopping::EarlyStopping;
 use crate::exchange::Topology;
 use crate::feature::Dimension;
 use crate::novelty::Novelty;
+use crate::repair::{REPAIR, Repair};
 use crate::selection::Selection;
 use crate::stagnation::Stagnation;
 use crate::tune::Tune;
@@ -66,6 +67,8 @@ pub struct SearchConfig {
     pub bandit: Bandit,
     /// How marked numbers are tuned.
     pub tune: Tune,
+    /// What is mended.
+    pub repair: Repair,
 }
 
 impl Default for SearchConfig {
@@ -91,6 +94,7 @@ impl Default for SearchConfig {
             novelty: Novelty::default(),
             bandit: Bandit::default(),
             tune: Tune::default(),
+            repair: Repair::default(),
         }
     }
 }
@@ -253,6 +257,12 @@ impl SearchConfig {
         if !weights.is_empty() && weights.values().all(|weight| *weight == 0.0) {
             return Err(wrong("bandit.operators", "must have a weight above 0".into()));
         }
+        if weights.contains_key(REPAIR) {
+            let problem = "can't have `repair`, which has a share of its own: `repair.share`";
+            return Err(wrong("bandit.operators", problem.into()));
+        }
+        share("repair.share", self.repair.share)?;
+        share("repair.limit", self.repair.limit)?;
         share("tune.share", self.tune.share)
     }
 

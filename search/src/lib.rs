@@ -12,6 +12,7 @@
 //!   programs there, not copies.
 //! - An island on which nothing improves asks for wider changes, then a new island begins ([`Stagnation`]).
 //! - A bandit may choose proposers, operators and models ([`Bandit`]); marked numbers are tuned between other proposals ([`Tune`]).
+//! - What a model broke may be given back to be mended, once ([`Repair`]).
 //! - What isn't measured never becomes a parent (but for an initial program that fails); it is counted, and
 //!   remembered with the parent it was made from.
 
@@ -33,6 +34,7 @@ pub mod outcome;
 mod probes;
 pub mod program;
 pub mod proposal;
+pub mod repair;
 pub mod search;
 mod select;
 pub mod selection;
@@ -54,7 +56,8 @@ pub use novelty::{EmbeddingIndex, Nearest, Novelty, NoveltyIndex, SketchIndex};
 pub use outcome::{Effect, Measured, Outcome, Score, Stage, Verdict};
 pub use program::{Language, Program, ProgramId};
 pub use proposal::Proposal;
-pub use search::{Added, Ask, Search};
+pub use repair::{REPAIR, Repair};
+pub use search::{Added, Ask, CROSSOVER, Search};
 pub use selection::{Objective, Selection};
 pub use stagnation::{Answer, Stagnation};
 pub use tune::{PROBE, TUNE, Tune};

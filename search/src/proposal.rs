@@ -25,6 +25,8 @@ pub struct Proposal {
     pub model: Option<String>,
     /// What it cost.
     pub cost: Option<f64>,
+    /// The failed proposal that it mends, if it is a repair.
+    pub repairs: Option<ProgramId>,
 }
 
 impl Proposal {
@@ -40,6 +42,7 @@ impl Proposal {
             operator: String::new(),
             model: None,
             cost: None,
+            repairs: None,
         }
     }
 }

@@ -6,7 +6,7 @@ mod ask;
 use std::collections::BTreeMap;
 
 pub use self::added::Added;
-pub use self::ask::Ask;
+pub use self::ask::{Ask, CROSSOVER};
 use crate::arms::Arms;
 use crate::attempts::Attempts;
 use crate::bandit::{Arm, Policy};
@@ -17,6 +17,7 @@ use crate::feature::Axes;
 use crate::islands::Islands;
 use crate::probes::Probes;
 use crate::program::{Language, ProgramId};
+use crate::repair::Repairs;
 use crate::tune::Tunings;
 use crate::view::IslandView;
 
@@ -40,6 +41,7 @@ pub struct Search {
     arms: Arms,
     tunings: Tunings,
     probes: Probes,
+    repairs: Repairs,
     drought: Drought,
 }
 
@@ -65,6 +67,7 @@ impl Search {
             attempts: Attempts::default(),
             tunings: Tunings::default(),
             probes: Probes::default(),
+            repairs: Repairs::default(),
             drought: Drought::default(),
         })
     }
@@ -151,7 +154,12 @@ impl Search {
 
     /// The latest proposals from this parent that came to nothing (up to 32), oldest first.
     pub fn failures_of(&self, parent: ProgramId) -> impl DoubleEndedIterator<Item = ProgramId> {
-        self.attempts.latest(parent)
+        self.attempts.failed(parent)
+    }
+
+    /// The latest programs made from this parent that were measured (up to 32), oldest first.
+    pub fn measured_children_of(&self, parent: ProgramId) -> impl DoubleEndedIterator<Item = ProgramId> {
+        self.attempts.measured(parent)
     }
 
     /// How many proposals from this parent came to nothing.

@@ -147,8 +147,7 @@ pub(super) fn proposer(config: &Config) -> Result<Arc<dyn Proposer>, Failure> {
 fn one_proposer(config: &Config, choice: &ProposerChoice) -> Result<Arc<dyn Proposer>, ProposerError> {
     Ok(match (choice, &config.llm) {
         (ProposerChoice::Llm, Some(llm)) => {
-            let templates = config.prompt.template_dir.as_deref();
-            Arc::new(LlmProposer::new(llm, config.diff_based_evolution, templates)?)
+            Arc::new(LlmProposer::new(llm, config.diff_based_evolution, &config.prompt)?)
         }
         (ProposerChoice::Replay(file), _) => Arc::new(ReplayProposer::open(file)?),
         _ => {

@@ -182,6 +182,9 @@ async fn summary(db: &ProgramDb, run: RunId) -> Result<String, Failure> {
             summary.tokens_in, summary.tokens_out
         ));
     }
+    if summary.repairs > 0 {
+        text.push_str(&format!("repairs: {} of {} were measured\n", summary.repaired, summary.repairs));
+    }
     let best = match db.incumbent(run).await.map_err(storage)? {
         Some(incumbent) => Some(incumbent),
         None => db.best(run, 1).await.map_err(storage)?.into_iter().next(),

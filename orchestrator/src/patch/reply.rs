@@ -13,7 +13,7 @@ mod json;
 mod thinking;
 
 pub(super) use edits::Edit;
-use thinking::without_thinking;
+pub(crate) use thinking::without_thinking;
 
 /// What a reply answers with.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Answer {
         if let Ok(code) = &code
             && block::parse(code).is_ok()
         {
-            return Ok(Content::Code(self.unescaped(code, marked)));
+            return Ok(Content::Code(unescaped(code, marked)));
         }
         if let Some(edits) = diff::find(&self.text) {
             return Ok(Content::Edits(edits));
@@ -68,7 +68,7 @@ impl Answer {
             return Ok(content);
         }
         match (code, form) {
-            (Ok(code), Form::FullRewrite) => Ok(Content::Code(self.unescaped(&code, marked))),
+            (Ok(code), Form::FullRewrite) => Ok(Content::Code(unescaped(&code, marked))),
             // Where edits were asked for, code without markers is a program only if all of the frame is there.
             (Ok(code), Form::Edits) if rewrite::has_frame(&code, marked) => Ok(Content::Code(code)),
             (Err(error), Form::FullRewrite) | (Err(error @ PatchError::CutOff(_)), Form::Edits) => Err(error),
@@ -116,18 +116,18 @@ impl Answer {
         }
         Ok(if best.closed { best.code.to_owned() } else { completed(best.code, marked) })
     }
+}
 
-    /// Code with `&lt;` for `<`, where the parent has no such thing.
-    fn unescaped(&self, code: &str, marked: &Marked) -> String {
-        let of_parent = |entity: &str| {
-            marked.frame.iter().any(|piece| piece.contains(entity))
-                || marked.blocks.iter().any(|block| block.content.contains(entity))
-        };
-        if escapes::is_escaped(code) && !escapes::ENTITIES.iter().any(|(entity, _)| of_parent(entity)) {
-            escapes::unescaped(code)
-        } else {
-            code.to_owned()
-        }
+/// Code with `&lt;` for `<`, where the parent has no such thing.
+fn unescaped(code: &str, marked: &Marked) -> String {
+    let of_parent = |entity: &str| {
+        marked.frame.iter().any(|piece| piece.contains(entity))
+            || marked.blocks.iter().any(|block| block.content.contains(entity))
+    };
+    if escapes::is_escaped(code) && !escapes::ENTITIES.iter().any(|(entity, _)| of_parent(entity)) {
+        escapes::unescaped(code)
+    } else {
+        code.to_owned()
     }
 }
 

@@ -3,6 +3,9 @@
 use search::{Effect, Measured, Outcome, Verdict};
 use similar::TextDiff;
 
+mod compiler;
+mod traceback;
+
 /// One sentence on how a program did.
 pub(super) fn summary(outcome: Option<&Outcome>) -> String {
     let Some(outcome) = outcome else {
@@ -21,6 +24,32 @@ pub(super) fn summary(outcome: Option<&Outcome>) -> String {
         Verdict::Inconclusive => "not told apart from the baseline",
     };
     format!("Its score is {score} (the baseline's is 1, higher is better): {verdict}.")
+}
+
+/// How a proposal failed, in one line.
+pub(super) fn failure(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Compile { message } => {
+            format!("it doesn't compile: {}", first_line(&compiler::essence(&safe(message))))
+        }
+        Outcome::Patch { reason } => {
+            format!("the answer doesn't fit the program: {}", first_line(&safe(reason)))
+        }
+        other => first_line(&safe(&other.to_string())),
+    }
+}
+
+/// One sentence on how a child did beside its parent.
+pub(super) fn compared(child: Option<&Outcome>, parent: Option<&Outcome>) -> String {
+    let score = |outcome: Option<&Outcome>| outcome.and_then(Outcome::score).map(search::Score::get);
+    let Some(child) = score(child) else { return summary(child) };
+    let Some(parent) = score(parent) else { return format!("score {}", number(child)) };
+    let word = match child.total_cmp(&parent) {
+        std::cmp::Ordering::Greater => "better",
+        std::cmp::Ordering::Less => "worse",
+        std::cmp::Ordering::Equal => "the same",
+    };
+    format!("score {} where the program it was made from has {}: {word}", number(child), number(parent))
 }
 
 /// What was measured, a line each: first what is compared with the baseline, then the other numbers.
@@ -90,7 +119,10 @@ pub(super) fn details(outcome: &Outcome) -> Option<String> {
         _ => return None,
     };
     let several = words.trim().lines().nth(1).is_some() || words.chars().count() > FIRST_LINE;
-    several.then(|| words.trim().to_owned())
+    several.then(|| match outcome {
+        Outcome::Compile { .. } => compiler::essence(&safe(words)),
+        _ => traceback::essence(&safe(words)),
+    })
 }
 
 const FIRST_LINE: usize = 200;
@@ -107,6 +139,29 @@ pub(super) fn first_line(text: &str) -> String {
 /// What a child changed, as a diff without file names.
 pub(super) fn change(parent: &str, child: &str) -> String {
     TextDiff::from_lines(parent, child).unified_diff().context_radius(1).to_string()
+}
+
+/// Text of a stranger's without what could make it look like something else: colours and other terminal sequences, control
+/// characters, characters without width and those that change the direction of writing.
+pub(crate) fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\u{1b}' if characters.peek() == Some(&'[') => {
+                // A sequence ends with a letter.
+                while characters.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
+            }
+            '\n' | '\t' => safe.push(c),
+            _ if c.is_control() || is_invisible(c) => {}
+            _ => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// At most so many lines and characters; says how much is left out. The start is worth most: compilers put
@@ -134,11 +189,10 @@ pub(super) fn trim(text: &str, lines: usize, chars: usize) -> String {
 
 /// A fenced block that nothing in `text` can end.
 pub(super) fn fence(text: &str, label: &str) -> String {
-    let longest = text
-        .lines()
-        .map(|line| line.trim_start().chars().take_while(|c| *c == '`').count())
-        .max()
-        .unwrap_or_default();
+    let (longest, _) = text.chars().fold((0, 0), |(longest, run), c| {
+        let run = if c == '`' { run + 1 } else { 0 };
+        (usize::max(longest, run), run)
+    });
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}{}\n{}\n{fence}", label.to_lowercase(), text.trim_end_matches('\n'))
 }
@@ -195,6 +249,30 @@ mod tests {
     #[test]
     fn a_fence_outlasts_what_is_in_it() {
         assert_eq!(fence("a\n````\nb\n", "Rust"), "`````rust\na\n````\nb\n`````");
+        assert_eq!(fence("x ```` y", ""), "`````\nx ```` y\n`````");
+    }
+
+    #[test]
+    fn text_of_strangers_loses_colours_and_what_cannot_be_seen() {
+        assert_eq!(safe("\u{1b}[31mred\u{1b}[0m\u{202e}evil\u{200b}\r\n\tok\u{7}"), "redevil\n\tok");
+        assert_eq!(safe("\u{1b}["), "");
+    }
+
+    #[test]
+    fn a_child_is_compared_with_the_program_it_was_made_from() {
+        let measured = |score| {
+            Some(Outcome::Measured(Measured {
+                score: search::Score::new(score).unwrap(),
+                verdict: Verdict::Inconclusive,
+                metrics: std::collections::BTreeMap::new(),
+                effects: vec![],
+                reason: String::new(),
+                score_error: None,
+            }))
+        };
+        let words = compared(measured(1.5).as_ref(), measured(1.25).as_ref());
+        assert_eq!(words, "score 1.5 where the program it was made from has 1.25: better");
+        assert_eq!(compared(measured(1.5).as_ref(), None), "score 1.5");
     }
 
     #[test]

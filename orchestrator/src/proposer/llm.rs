@@ -1,7 +1,6 @@
 //! A language model behind an OpenAI-compatible endpoint.
 
-use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -10,9 +9,10 @@ use rand_chacha::ChaCha8Rng;
 use search::Outcome;
 use tokio::sync::Semaphore;
 
-use super::{Failure, Proposal, Proposer, ProposerError, Request};
-use crate::patch::{self, Form};
-use crate::prompt::Prompts;
+use super::{Condensed, Failure, Proposal, Proposer, ProposerError, Request};
+use crate::operator::Operator;
+use crate::patch;
+use crate::prompt::{Material, Prompt, PromptSettings, Prompts};
 
 mod answer;
 mod endpoint;
@@ -20,54 +20,48 @@ mod refusal;
 pub mod settings;
 mod transport;
 
+use answer::Answer;
 use endpoint::Endpoint;
 use settings::Model;
 pub use settings::{LlmSettings, ModelSettings, Price};
-
-/// The operator that asks for SEARCH/REPLACE blocks.
-pub const EDIT: &str = "edit";
-/// The operator that asks for the whole program.
-pub const FULL_REWRITE: &str = "full_rewrite";
 
 /// Asks one model of a weighted ensemble for each proposal.
 pub struct LlmProposer {
     endpoints: Vec<Endpoint>,
     prompts: Prompts,
-    form: Form,
+    /// Whether edits are asked for, where the operator leaves a choice.
+    diff_based: bool,
     /// Requests under way at once, over all models.
     permits: Semaphore,
 }
 
 impl LlmProposer {
     /// Checks the settings and the templates; talks to nobody yet. `diff_based` asks for SEARCH/REPLACE
-    /// edits instead of whole programs; templates in `template_dir` go before the built-in ones.
+    /// edits instead of whole programs, where there is a choice.
     pub fn new(
         settings: &LlmSettings,
         diff_based: bool,
-        template_dir: Option<&Path>,
+        prompt: &PromptSettings,
     ) -> Result<Self, ProposerError> {
         let endpoints =
             settings.checked_models()?.into_iter().map(Endpoint::new).collect::<Result<_, _>>()?;
-        let prompts = Prompts::load(template_dir)?;
-        let form = if diff_based { Form::Edits } else { Form::FullRewrite };
-        Ok(Self { endpoints, prompts, form, permits: Semaphore::new(settings.concurrency) })
+        let prompts = Prompts::load(prompt)?;
+        Ok(Self { endpoints, prompts, diff_based, permits: Semaphore::new(settings.concurrency) })
     }
 
     /// Asks once, and again with the reason for as long as the answer is what was proposed before and `guidance` allows it.
     /// What all of it took is one proposal's.
     async fn ask(&self, mut request: Request) -> Result<Proposal, ProposerError> {
         let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
-        let form = self.form(&request);
-        let Some(endpoint) = self.endpoint(&request, &mut rng) else {
-            return Err(ProposerError::setup("no language model is configured", "name one under llm.models"));
-        };
-        let mut proposal = self.ask_once(endpoint, form, &request, &mut rng).await?;
+        let operator = Operator::of(&request, self.diff_based);
+        let endpoint = self.endpoint(request.guidance.model.as_deref(), &mut rng)?;
+        let mut proposal = self.ask_once(endpoint, operator, &request, &mut rng).await?;
         for _ in 0..request.guidance.retries {
             let Ok(source) = &proposal.change else { break };
             let Some(refusal) = request.seen.refusal(source) else { break };
             let source = Some(source.as_str().into());
-            request.failures.push(Failure { id: request.number, outcome: refusal, source });
-            proposal = joined(proposal, self.ask_once(endpoint, form, &request, &mut rng).await?);
+            request.failures.push(Failure::new(request.number, refusal, source));
+            proposal = joined(proposal, self.ask_once(endpoint, operator, &request, &mut rng).await?);
         }
         Ok(proposal)
     }
@@ -75,54 +69,86 @@ impl LlmProposer {
     async fn ask_once(
         &self,
         endpoint: &Endpoint,
-        form: Form,
+        operator: Operator,
         request: &Request,
         rng: &mut ChaCha8Rng,
     ) -> Result<Proposal, ProposerError> {
-        let prompt = self.prompts.render(form, request)?;
-        let started = Instant::now();
-        let exchange = endpoint.ask(&prompt, request.guidance.widening, &self.permits, rng).await;
-        let latency = started.elapsed();
-        let answer = exchange.answer?;
+        let form = operator.form(self.diff_based);
+        let prompt = self.prompts.render(operator, form, request)?;
+        let widening = request.guidance.widening;
+        let Exchanged { answer, cost, latency, requests } =
+            self.exchange(endpoint, &prompt, widening, rng).await?;
         let change = match answer.text() {
-            Ok(text) => patch::apply(text, &request.parent.source, form, request.language)
+            Ok(text) => patch::apply(text, request.base(), form, request.language)
                 .map_err(|error| answer.explain(error)),
             Err(reason) => Err(Outcome::NoProposal { reason }),
         };
-        let Model { name, price, .. } = &endpoint.model;
-        let (tokens_in, tokens_out) = (answer.tokens_in, answer.tokens_out);
         Ok(Proposal {
             proposer: self.name(),
-            operator: match form {
-                Form::Edits => EDIT.to_owned(),
-                Form::FullRewrite => FULL_REWRITE.to_owned(),
-            },
-            model: Some(name.clone()),
+            operator: operator.name().to_owned(),
+            model: Some(endpoint.model.name.clone()),
             prompt: Some(prompt.text()),
+            left_out: prompt.left_out,
+            tokens_in: answer.tokens_in,
+            tokens_out: answer.tokens_out,
             reply: answer.raw(),
-            tokens_in,
-            tokens_out,
-            cost: price.zip(tokens_in).map(|(price, tokens)| price.of(tokens, tokens_out.unwrap_or(0))),
+            cost,
             latency,
-            requests: exchange.requests,
+            requests,
             change,
         })
     }
 
-    /// What the model is asked to answer with: as search wants it, else as configured.
-    fn form(&self, request: &Request) -> Form {
-        match request.guidance.operator.as_deref() {
-            Some(EDIT) => Form::Edits,
-            Some(FULL_REWRITE) => Form::FullRewrite,
-            _ => self.form,
-        }
+    /// Sends a prompt, and says what came of it.
+    async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        prompt: &Prompt,
+        widening: u32,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Exchanged, ProposerError> {
+        let started = Instant::now();
+        let exchange = endpoint.ask(prompt, widening, &self.permits, rng).await;
+        let latency = started.elapsed();
+        let answer = exchange.answer?;
+        let Model { price, .. } = &endpoint.model;
+        let cost = price
+            .zip(answer.tokens_in)
+            .map(|(price, tokens)| price.of(tokens, answer.tokens_out.unwrap_or(0)));
+        Ok(Exchanged { answer, cost, latency, requests: exchange.requests })
     }
 
-    /// The model that search names, else one drawn by weight.
-    fn endpoint(&self, request: &Request, rng: &mut ChaCha8Rng) -> Option<&Endpoint> {
+    async fn ask_for_lessons(
+        &self,
+        material: Material,
+        model: Option<String>,
+        seed: u64,
+    ) -> Result<Condensed, ProposerError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let endpoint = self.endpoint(model.as_deref(), &mut rng)?;
+        let prompt = self.prompts.condense(&material)?;
+        let Exchanged { answer, cost, latency, requests } =
+            self.exchange(endpoint, &prompt, 0, &mut rng).await?;
+        Ok(Condensed {
+            model: Some(endpoint.model.name.clone()),
+            prompt: prompt.text(),
+            tokens_in: answer.tokens_in,
+            tokens_out: answer.tokens_out,
+            cost,
+            latency,
+            requests,
+            text: answer.text().map(str::to_owned),
+            reply: answer.raw(),
+        })
+    }
+
+    /// The model of this name, else one drawn by weight.
+    fn endpoint(&self, named: Option<&str>, rng: &mut ChaCha8Rng) -> Result<&Endpoint, ProposerError> {
         let drawn = self.draw(rng);
-        let named = request.guidance.model.as_ref();
-        named.and_then(|name| self.endpoints.iter().find(|it| it.model.name == *name)).or(drawn)
+        let named = named.and_then(|name| self.endpoints.iter().find(|it| it.model.name == name));
+        named.or(drawn).ok_or_else(|| {
+            ProposerError::setup("no language model is configured", "name one under llm.models")
+        })
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng) -> Option<&Endpoint> {
@@ -135,6 +161,14 @@ impl LlmProposer {
         // Rounding may leave a crumb past the last weight.
         drawn.or_else(|| self.endpoints.iter().rfind(|endpoint| endpoint.model.weight > 0.0))
     }
+}
+
+/// What came of one prompt, and what it took.
+struct Exchanged {
+    answer: Answer,
+    cost: Option<f64>,
+    latency: Duration,
+    requests: u32,
 }
 
 /// Two attempts at one proposal: the second one's program, and what both took. No text that was paid for is lost.
@@ -169,5 +203,14 @@ impl Proposer for LlmProposer {
 
     fn propose(&self, request: Request) -> BoxFuture<'_, Result<Proposal, ProposerError>> {
         self.ask(request).boxed()
+    }
+
+    fn condense(
+        &self,
+        material: Material,
+        model: Option<String>,
+        seed: u64,
+    ) -> BoxFuture<'_, Result<Option<Condensed>, ProposerError>> {
+        self.ask_for_lessons(material, model, seed).map(|result| result.map(Some)).boxed()
     }
 }

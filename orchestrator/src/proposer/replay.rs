@@ -8,8 +8,9 @@ use search::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::{Proposal, Proposer, ProposerError, Request};
+use crate::operator::Operator;
 use crate::patch::{self, Form};
-use crate::prompt::Prompts;
+use crate::prompt::{PromptSettings, Prompts};
 
 /// One line of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ impl ReplayProposer {
 
     /// Answers from memory.
     pub fn new(replies: Vec<StoredReply>) -> Result<Self, ProposerError> {
-        Ok(Self { replies, prompts: Prompts::load(None)? })
+        Ok(Self { replies, prompts: Prompts::load(&PromptSettings::default())? })
     }
 
     /// Replies with this number first; else the n-th of those without a number, n being the proposal's.
@@ -78,7 +79,7 @@ impl ReplayProposer {
     fn replay(&self, request: &Request) -> Result<Proposal, ProposerError> {
         // A stored reply may be of either form; this one takes both.
         let form = Form::FullRewrite;
-        let prompt = self.prompts.render(form, request)?;
+        let prompt = self.prompts.render(Operator::of(request, false), form, request)?;
         let Some(stored) = self.reply(request.number.0) else {
             let reason = format!("no reply is stored for proposal {}", request.number);
             return Ok(Proposal {
@@ -86,7 +87,7 @@ impl ReplayProposer {
                 ..Proposal::offline(self.name(), "replay", Err(Outcome::NoProposal { reason }))
             });
         };
-        let change = patch::apply(&stored.reply, &request.parent.source, form, request.language);
+        let change = patch::apply(&stored.reply, request.base(), form, request.language);
         Ok(Proposal {
             model: stored.model.clone(),
             prompt: Some(prompt.text()),
@@ -128,7 +129,12 @@ mod tests {
             problem: Arc::new(ProblemText::default()),
             parent: Exhibit::new(ProgramId::INITIAL, PARENT, None),
             inspirations: vec![],
+            different: vec![],
+            partner: None,
+            successes: vec![],
             failures: vec![],
+            repair: None,
+            lessons: None,
             seen: Seen::nothing(),
             guidance: Guidance::default(),
         }

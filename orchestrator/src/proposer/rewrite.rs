@@ -92,7 +92,7 @@ impl RewriteProposer {
             let outcome = Outcome::Patch { reason: format!("program {}: {error}", request.parent.id) };
             return Proposal::offline(self.name(), "none", Err(outcome));
         }
-        let inspirations = request.inspirations.iter();
+        let inspirations = request.partner.iter().chain(&request.inspirations);
         let others: Vec<Parsed<'_>> =
             inspirations.filter_map(|exhibit| Parsed::new(&exhibit.source, request.language)).collect();
         for draw in 0..DRAWS {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use super::{Proposal, Proposer, ProposerError, Request};
+use super::{Condensed, Proposal, Proposer, ProposerError, Request};
+use crate::prompt::Material;
 
 /// Passes each request on to the proposer that search names. What it answers is stored under that one's own name.
 pub struct SeveralProposers {
@@ -31,6 +32,23 @@ impl Proposer for SeveralProposers {
 
     fn propose(&self, request: Request) -> BoxFuture<'_, Result<Proposal, ProposerError>> {
         self.named(request.guidance.proposer.as_deref()).propose(request)
+    }
+
+    /// By the first one that asks a model.
+    fn condense(
+        &self,
+        material: Material,
+        model: Option<String>,
+        seed: u64,
+    ) -> BoxFuture<'_, Result<Option<Condensed>, ProposerError>> {
+        Box::pin(async move {
+            for proposer in std::iter::once(&self.first).chain(&self.others) {
+                if let Some(condensed) = proposer.condense(material.clone(), model.clone(), seed).await? {
+                    return Ok(Some(condensed));
+                }
+            }
+            Ok(None)
+        })
     }
 }
 
@@ -67,7 +85,12 @@ mod tests {
                 problem: Arc::new(ProblemText::default()),
                 parent: Exhibit::new(ProgramId::INITIAL, "", None),
                 inspirations: vec![],
+                different: vec![],
+                partner: None,
+                successes: vec![],
                 failures: vec![],
+                repair: None,
+                lessons: None,
                 seen: Seen::nothing(),
                 guidance: Guidance { proposer: wanted.map(str::to_owned), ..Guidance::default() },
             };

@@ -68,7 +68,12 @@ mod tests {
                 problem: Arc::new(ProblemText::default()),
                 parent: Exhibit::new(ProgramId::INITIAL, source, None),
                 inspirations: vec![],
+                different: vec![],
+                partner: None,
+                successes: vec![],
                 failures: vec![],
+                repair: None,
+                lessons: None,
                 seen: Seen::new(move |source| known.contains(&source.to_owned())),
                 guidance: Guidance::default(),
             };

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use evaluator::{EvaluationReport, EvaluatorError};
-use program_db::{NewProgram, NewProposal, Record};
+use program_db::{NewLesson, NewProgram, NewProposal, Record};
 use search::{Fingerprint, Language, Outcome, ProgramId};
 
+use super::lessons::Order;
 use super::measurement::new_evaluation;
 use super::{Finished, Origin, Proposed};
 use crate::event::Event;
-use crate::proposer::{Exhibit, Proposal, ProposerError};
+use crate::proposer::{Condensed, Exhibit, Proposal, ProposerError};
 
 /// What a task brings back to the loop.
 pub(super) enum Done {
@@ -18,6 +19,10 @@ pub(super) enum Done {
     Proposed(Box<Result<Answer, ProposerError>>),
     /// An evaluation has ended.
     Evaluated(Box<Evaluated>),
+    /// A model was asked for lessons.
+    Condensed(Order, Box<Result<Option<Condensed>, ProposerError>>),
+    /// The run ends before a proposal had its lessons: nothing was asked of anybody.
+    Abandoned,
 }
 
 /// A proposer's answer to an ask.
@@ -61,6 +66,8 @@ pub(super) enum Arrived {
     Finished(Finished),
     /// The same, and the program may be shown.
     Evaluated(Finished, Exhibit),
+    /// Those who wait for this version of the lessons go on, and everybody hears of it.
+    Lesson(u32, Option<Vec<String>>, Event),
 }
 
 /// Everything that has come since the last commit.
@@ -85,6 +92,8 @@ impl Arrivals {
             proposer: proposal.proposer.to_owned(),
             operator: proposal.operator.clone(),
             model: proposal.model.clone(),
+            repairs: origin.repairs.map(|id| id.0),
+            left_out: proposal.left_out.clone(),
             seconds: proposal.latency.as_secs_f64(),
         };
         let told = search::Proposal {
@@ -97,6 +106,7 @@ impl Arrivals {
             operator: proposal.operator.clone(),
             model: proposal.model.clone(),
             cost: proposal.cost,
+            repairs: origin.repairs,
         };
         let (source, outcome) = match &proposal.change {
             Ok(source) => (Some(source.clone()), None),
@@ -105,6 +115,18 @@ impl Arrivals {
         let row = new_proposal(number, origin, inspirations, proposal, code.as_ref());
         self.records.push(Record::Proposal(Box::new(row)));
         self.arrived.push(Arrived::Proposed(Proposed { told, source, outcome, replayed: false }, event));
+    }
+
+    /// An attempt at lessons, which is paid for too.
+    pub(super) fn lesson(&mut self, lesson: NewLesson) {
+        let event = Event::Lessons {
+            version: lesson.version,
+            told: lesson.told,
+            lessons: lesson.lessons.clone().unwrap_or_default(),
+            failure: lesson.lessons.clone().err(),
+        };
+        self.arrived.push(Arrived::Lesson(lesson.version, lesson.lessons.clone().ok(), event));
+        self.records.push(Record::Lesson(Box::new(lesson)));
     }
 
     /// An outcome that needed no evaluation, or in whose evaluation we failed.
@@ -159,6 +181,9 @@ fn new_proposal(
         cost: proposal.cost,
         latency: proposal.latency,
         requests: proposal.requests,
+        repairs: origin.repairs,
+        lesson: origin.lesson,
+        left_out: proposal.left_out,
         change: proposal.change.map(program),
     }
 }

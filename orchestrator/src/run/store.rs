@@ -1,17 +1,20 @@
 //! A run's rows: what the loop stores, and what earlier sessions have stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evaluator::{EvaluationReport, Opponent};
-use program_db::{DbError, Program, ProgramDb, Record, Replay, RunId, Stored};
-use search::{Language, ProgramId};
+use program_db::{DbError, LessonAttempt, Program, ProgramDb, Record, Replay, RunId, Stored};
+use search::{Language, Outcome, ProgramId};
 
 use super::Proposed;
 use super::exhibits::Exhibits;
+use super::lessons::Order;
 use super::measurement::new_comparison;
 use crate::commands::storage;
 use crate::exit_code::Failure;
-use crate::proposer::{Exhibit, Failure as FailedChild};
+use crate::prompt::Material;
+use crate::proposer::{Exhibit, Failure as FailedChild, ProblemText};
 
 /// One run in the database.
 pub struct Store {
@@ -97,6 +100,29 @@ impl Store {
             .map_err(storage)
     }
 
+    /// All attempts at lessons.
+    pub(crate) async fn lessons(&self) -> Result<Vec<LessonAttempt>, Failure> {
+        self.db.lessons(self.run).await.map_err(storage)
+    }
+
+    /// What lessons are made from.
+    pub(super) async fn material(
+        &self,
+        order: &Order,
+        language: Language,
+        problem: &Arc<ProblemText>,
+    ) -> Result<Material, Failure> {
+        order.material(&self.db, self.run, language, problem).await
+    }
+
+    /// A proposal that came to nothing and is to be mended, with what its evaluation left.
+    pub(super) async fn to_be_mended(&self, id: ProgramId) -> Result<Option<FailedChild>, Failure> {
+        let Some(failure) = self.failures(&[id]).await?.pop() else { return Ok(None) };
+        let artifacts = self.db.artifacts(self.run, id).await.map_err(storage)?;
+        let artifacts = artifacts.into_iter().map(|artifact| (artifact.name, artifact.content)).collect();
+        Ok(Some(FailedChild { artifacts, ..failure }))
+    }
+
     /// A program as proposers are shown it.
     pub(super) async fn exhibit(&mut self, id: ProgramId) -> Result<Exhibit, Failure> {
         if let Some(exhibit) = self.exhibits.get(id) {
@@ -115,7 +141,7 @@ impl Store {
         let mut failures = Vec::new();
         for &id in ids {
             if let Some(Exhibit { source, outcome: Some(outcome), .. }) = self.exhibits.get(id) {
-                failures.push(FailedChild { id, outcome, source: Some(source) });
+                failures.push(FailedChild::new(id, outcome, Some(source)));
                 continue;
             }
             let source = match self.db.program(self.run, id).await {
@@ -124,7 +150,11 @@ impl Store {
                 Err(error) => return Err(storage(error)),
             };
             if let Some(outcome) = self.db.outcome(self.run, id).await.map_err(storage)? {
-                failures.push(FailedChild { id, outcome, source });
+                let reply = match outcome {
+                    Outcome::Patch { .. } => self.db.proposal(self.run, id).await.map_err(storage)?.reply,
+                    _ => None,
+                };
+                failures.push(FailedChild { reply, ..FailedChild::new(id, outcome, source) });
             }
         }
         Ok(failures)
@@ -147,10 +177,8 @@ async fn patiently(store: impl AsyncFn() -> Result<(), DbError>) -> Result<(), D
 
 #[cfg(test)]
 mod tests {
-    use program_db::{NewProgram, NewProposal, NewRun};
-    use search::Outcome;
-
     use super::*;
+    use program_db::{NewProgram, NewProposal, NewRun};
 
     fn program(number: u64) -> NewProgram {
         NewProgram { code_hash: format!("{number}"), source: format!("program {number}"), fingerprint: None }
@@ -172,6 +200,9 @@ mod tests {
             cost: Some(1.0),
             latency: Duration::ZERO,
             requests: 1,
+            repairs: None,
+            lesson: None,
+            left_out: Vec::new(),
             change: Ok(program(number)),
         }))
     }

@@ -47,6 +47,9 @@ pub fn new_proposal(number: u64, parent: u64) -> NewProposal {
         cost: Some(0.25),
         latency: Duration::from_millis(1_500),
         requests: 2,
+        repairs: None,
+        lesson: None,
+        left_out: vec![],
         change: Ok(new_program(number)),
     }
 }

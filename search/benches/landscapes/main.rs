@@ -76,6 +76,7 @@ fn run(landscape: Landscape, config: &SearchConfig, seed: u64) -> u64 {
                 operator: "edit".into(),
                 model: None,
                 cost: None,
+                repairs: None,
             },
             &outcome,
         );

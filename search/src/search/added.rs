@@ -61,6 +61,7 @@ impl Search {
             operator: String::new(),
             model: None,
             cost: None,
+            repairs: None,
         };
         self.tell_proposal(proposal, outcome)
     }
@@ -81,6 +82,11 @@ impl Search {
         let parent_score = parent.map(|slot| self.entries.get(slot).score.get());
         let improvement = outcome.score().zip(parent_score).map(|(score, parent)| score.get() - parent);
         self.arms.note(&self.config.bandit, &proposal, improvement);
+        self.repairs.note(&proposal, outcome);
+        if let Some(parent) = proposal.parent {
+            let was_measured = outcome.measured().is_some() && proposal.code.is_some();
+            self.attempts.remember(proposal.id, parent, was_measured);
+        }
         let probed = self.confirm_probe(&mut proposal, outcome);
         if let Some(tunable) = proposal.code.as_ref().and_then(Fingerprint::tunable) {
             let score = self.score_of(&proposal, outcome);
@@ -125,9 +131,6 @@ impl Search {
             }
             _ => {
                 self.told.insert(proposal.id, None);
-                if let Some(parent) = proposal.parent {
-                    self.attempts.failed(proposal.id, parent);
-                }
                 (Added::Failed, false)
             }
         };

@@ -6,8 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use super::Search;
 use crate::entry::Slot;
 use crate::program::ProgramId;
+use crate::repair::REPAIR;
 use crate::select::{self, Pool};
 use crate::tune::{PROBE, TUNE};
+
+/// The operator of a proposal that recombines two programs.
+pub const CROSSOVER: &str = "crossover";
 
 /// What to propose next.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +24,12 @@ pub struct Ask {
     pub parent: ProgramId,
     /// Other programs worth a look, best first; never the parent, none twice.
     pub inspirations: Vec<ProgramId>,
+    /// Those of the inspirations that were chosen because they differ from the others, not because they are good.
+    pub different: Vec<ProgramId>,
+    /// The other parent, if the operator is [`CROSSOVER`]: a program of any island with other code, an elite if there is one.
+    pub partner: Option<ProgramId>,
+    /// The failed proposal that is to be mended; it was made from the parent. Then the operator is [`REPAIR`].
+    pub repair: Option<ProgramId>,
     /// How much more than usual to change, 0 for as usual.
     pub widening: u32,
     /// Who is to propose; none: there is no choice.
@@ -36,6 +46,28 @@ pub struct Ask {
     pub seed: u64,
 }
 
+impl Ask {
+    /// To change this program, and nothing else said.
+    fn of(number: u64, island: usize, parent: ProgramId, seed: u64) -> Self {
+        Self {
+            number,
+            island,
+            parent,
+            inspirations: Vec::new(),
+            different: Vec::new(),
+            partner: None,
+            repair: None,
+            widening: 0,
+            proposer: None,
+            operator: None,
+            model: None,
+            tune: None,
+            probe: false,
+            seed,
+        }
+    }
+}
+
 impl Search {
     /// What to propose as number `number`: a pure function of this search's state and the number. None as long as
     /// the initial program's outcome wasn't told, because there is nothing to start from.
@@ -47,19 +79,22 @@ impl Search {
         let seed = rng.random();
         let island = self.islands.of(number, &mut rng);
         let since = self.islands.get(island).since();
-        let mut ask = Ask {
-            number,
-            island,
-            parent: initial,
-            inspirations: Vec::new(),
-            widening: self.islands.stagnation().widening(since),
-            proposer: None,
-            operator: None,
-            model: None,
-            tune: None,
-            probe: false,
-            seed,
-        };
+        let mut ask = Ask::of(number, island, initial, seed);
+        ask.widening = self.islands.stagnation().widening(since);
+        if let Some(broken) = self.repairs.next(&self.config.repair, self.told(), &mut rng) {
+            ask.parent = broken.parent;
+            // Unless its island was given up meanwhile.
+            let home = self.islands.existing(broken.island);
+            if !self.islands.get(home).is_retired() {
+                ask.island = home;
+            }
+            ask.widening = 0;
+            ask.proposer = Some(broken.proposer.clone());
+            ask.operator = Some(REPAIR.to_owned());
+            ask.repair = Some(broken.id);
+            self.arms.choose_model(&self.config.bandit, &mut ask, &mut rng);
+            return Some(ask);
+        }
         if let Some((slot, values)) = self.tune(island, &mut rng) {
             ask.parent = self.entries.get(slot).id;
             ask.operator = Some(if values.is_some() { TUNE } else { PROBE }.to_owned());
@@ -68,23 +103,63 @@ impl Search {
             return Some(ask);
         }
         self.arms.choose(&self.config.bandit, &mut ask, &mut rng);
-        let pool = self.pool(island);
+        self.choose_programs(&mut ask, &mut rng);
+        if ask.operator.as_deref() == Some(CROSSOVER) {
+            ask.partner = self.partner(ask.parent, &mut rng);
+        }
+        Some(ask)
+    }
+
+    /// What to propose from this parent, if it is a measured program: as an ask that happened to draw it. For people who want to
+    /// see what a proposer would be given.
+    pub fn ask_from(&self, number: u64, parent: ProgramId) -> Option<Ask> {
+        let slot = self.slot(parent)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(number);
+        let island = self.islands.existing(self.entries.get(slot).island);
+        let mut ask = Ask::of(number, island, parent, rng.random());
+        self.choose_inspirations(&mut ask, slot, &mut rng);
+        ask.partner = self.partner(parent, &mut rng);
+        Some(ask)
+    }
+
+    /// The parent and what is shown beside it.
+    fn choose_programs(&self, ask: &mut Ask, rng: &mut ChaCha8Rng) {
+        let pool = self.pool(ask.island);
         if pool.population.is_empty() {
             // An island that has just begun: wide changes of what is known, and no look at others.
-            if let Some(slot) = self.islands.any_elite(&mut rng).filter(|_| island > 0) {
+            if let Some(slot) = self.islands.any_elite(rng).filter(|_| ask.island > 0) {
                 ask.parent = self.entries.get(slot).id;
                 ask.widening = self.config.stagnation.max_widening;
             }
-            return Some(ask);
+            return;
         }
-        let Some(parent) = select::parent(pool, &self.config, &mut rng) else { return Some(ask) };
+        let Some(parent) = select::parent(pool, &self.config, rng) else { return };
         ask.parent = self.entries.get(parent).id;
+        self.choose_inspirations(ask, parent, rng);
+    }
+
+    fn choose_inspirations(&self, ask: &mut Ask, parent: Slot, rng: &mut ChaCha8Rng) {
         let ancestors = self.ancestors(parent);
-        ask.inspirations = select::inspirations(pool, parent, &ancestors, &self.config, &mut rng)
-            .into_iter()
-            .map(|slot| self.entries.get(slot).id)
-            .collect();
-        Some(ask)
+        let shown = select::inspirations(self.pool(ask.island), parent, &ancestors, &self.config, rng);
+        let id = |slot: &Slot| self.entries.get(*slot).id;
+        ask.inspirations = shown.all.iter().map(id).collect();
+        ask.different = shown.different.iter().map(id).collect();
+    }
+
+    /// An elite of any island with other code than the parent's; if there is none, any other program.
+    fn partner(&self, parent: ProgramId, rng: &mut ChaCha8Rng) -> Option<ProgramId> {
+        let hash = self.get(parent)?.hash;
+        let islands = self.islands.all();
+        let others = |list: &mut dyn Iterator<Item = Slot>| -> Vec<Slot> {
+            list.filter(|slot| self.entries.get(*slot).hash != hash).collect()
+        };
+        let mut found = others(&mut islands.iter().flat_map(|island| island.elites().iter().copied()));
+        if found.is_empty() {
+            found = others(&mut islands.iter().flat_map(|island| island.population().iter().copied()));
+        }
+        let drawn = found.get((rng.random::<f64>() * found.len() as f64) as usize)?;
+        Some(self.entries.get(*drawn).id)
     }
 
     fn pool(&self, island: usize) -> Pool<'_> {

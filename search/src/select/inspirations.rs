@@ -9,6 +9,14 @@ use crate::entry::{Entries, Entry, Slot};
 /// Programs looked at for those that differ most.
 const DIVERSE_CANDIDATES: usize = 12;
 
+/// What is shown beside a parent.
+pub(crate) struct Inspirations {
+    /// Best first.
+    pub(crate) all: Vec<Slot>,
+    /// Those of them that were chosen because they differ.
+    pub(crate) different: Vec<Slot>,
+}
+
 /// Programs to show beside the parent, best first: the island's best (or, with several objectives, the least crowded of
 /// the front), the parent's nearest ancestors, and programs that differ much from all of these. No program and no code
 /// appears twice, and the parent doesn't.
@@ -18,7 +26,7 @@ pub(crate) fn inspirations(
     ancestors: &[Slot],
     config: &SearchConfig,
     rng: &mut impl Rng,
-) -> Vec<Slot> {
+) -> Inspirations {
     let wanted = config.num_inspirations;
     let mut shown = Shown { entries: pool.entries, slots: vec![parent] };
     let top = ((wanted as f64 * config.elite_selection_ratio).ceil() as usize).min(wanted);
@@ -34,13 +42,17 @@ pub(crate) fn inspirations(
             shown.add(ancestor);
         }
     }
+    let good = shown.slots.len();
     // Elites first: they are the best of their kind.
     for list in [pool.elites, pool.population] {
         shown.add_diverse(list, wanted, rng);
     }
-    let mut inspirations = shown.slots.split_off(1);
-    inspirations.sort_unstable_by(|one, two| pool.entries.rank(*one, *two));
-    inspirations
+    let mut all = shown.slots.split_off(1);
+    let mut different = all[good - 1..].to_vec();
+    for list in [&mut all, &mut different] {
+        list.sort_unstable_by(|one, two| pool.entries.rank(*one, *two));
+    }
+    Inspirations { all, different }
 }
 
 /// The parent and the inspirations chosen so far.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use search::{
-    Arm, Fingerprint, Language, Measured, Outcome, PROBE, Program, ProgramId, Proposal, Search, TUNE,
+    Arm, CROSSOVER, Fingerprint, Language, Measured, Outcome, PROBE, Program, ProgramId, Proposal, REPAIR,
+    Search, TUNE,
 };
 
 use crate::history::{child, failed, initial, measured, plain_search, search};
@@ -233,6 +234,7 @@ fn proposal(id: u64, source: &str, operator: &str, model: Option<&str>) -> Propo
         operator: operator.into(),
         model: model.map(str::to_owned),
         cost: Some(1.0),
+        repairs: None,
     }
 }
 
@@ -413,4 +415,116 @@ fn a_number_that_changes_nothing_is_not_tuned_and_without_the_key_none_is_looked
     let mut search_off = search("{ num_islands: 1, tune: { share: 0.5 } }", 1);
     let asks = tune_unmarked(&mut search_off, 1..80, |block| block);
     assert!(asks.iter().all(|ask| ask.tune.is_none() && !ask.probe));
+}
+
+/// A proposal of a model as the run loop would tell it.
+fn by_model(ask: &search::Ask, source: Option<&str>) -> Proposal {
+    Proposal {
+        id: ProgramId(ask.number),
+        parent: Some(ask.parent),
+        island: ask.island,
+        generation: 1,
+        code: source.map(|source| Fingerprint::of(source, Language::Rust)),
+        proposer: "llm".into(),
+        operator: ask.operator.clone().unwrap_or_else(|| "edit".into()),
+        model: Some("m".into()),
+        cost: None,
+        repairs: ask.repair,
+    }
+}
+
+/// Runs as the loop does, `lookahead` asks ahead; every answer fails, but `mends` says whether repairs do. The asks in order.
+fn with_failures(yaml: &str, lookahead: u64, last: u64, mends: bool) -> Vec<search::Ask> {
+    let mut search = search(yaml, 5);
+    search.tell(&initial("f(0)"), &measured(1.0, None));
+    let mut asks: Vec<search::Ask> = (1..=lookahead).map(|number| search.ask(number).unwrap()).collect();
+    for number in 1..=last {
+        let ask = asks[number as usize - 1].clone();
+        let mended = ask.repair.is_some() && mends;
+        let source = format!("f({number})");
+        let outcome = if mended { measured(1.0 + number as f64, None) } else { failed() };
+        search.tell_proposal(by_model(&ask, Some(&source)), &outcome);
+        asks.push(search.ask(number + lookahead).unwrap());
+    }
+    asks
+}
+
+#[test]
+fn a_model_s_failure_gets_one_repair_and_a_failed_repair_none() {
+    for lookahead in [1, 4] {
+        let asks = with_failures("{ repair: { share: 1.0, limit: 1.0 } }", lookahead, 40, false);
+        let repaired: Vec<u64> = asks.iter().filter_map(|ask| Some(ask.repair?.0)).collect();
+        let distinct: BTreeSet<u64> = repaired.iter().copied().collect();
+        assert_eq!(distinct.len(), repaired.len(), "{repaired:?}");
+        assert!(repaired.len() >= 18, "{repaired:?}");
+        for ask in asks.iter().filter(|ask| ask.repair.is_some()) {
+            let failure = &asks[ask.repair.unwrap().0 as usize - 1];
+            assert_eq!(failure.repair, None, "a repair is not repaired");
+            assert_eq!((ask.parent, ask.operator.as_deref()), (failure.parent, Some(REPAIR)));
+            assert_eq!((ask.proposer.as_deref(), ask.widening), (Some("llm"), 0));
+        }
+    }
+}
+
+#[test]
+fn repairs_keep_to_their_share_and_limit_and_can_be_switched_off() {
+    let repairs = |yaml: &str, mends| {
+        with_failures(yaml, 1, 400, mends).iter().filter(|ask| ask.repair.is_some()).count()
+    };
+    assert_eq!(repairs("{ repair: { share: 0.0 } }", true), 0);
+    assert!((90..=101).contains(&repairs("{ repair: { share: 1.0, limit: 0.25 } }", true)));
+    let half = repairs("{ repair: { share: 0.5, limit: 1.0 } }", true);
+    assert!((100..165).contains(&half), "{half}");
+}
+
+#[test]
+fn rules_and_what_has_no_words_are_not_repaired() {
+    let mut search = search("{ repair: { share: 1.0, limit: 1.0 } }", 5);
+    search.tell(&initial("f(0)"), &measured(1.0, None));
+    let outcomes = [
+        failed(),
+        Outcome::NoProposal { reason: "silence".into() },
+        Outcome::NoChange,
+        Outcome::Duplicate { of: ProgramId(0) },
+        Outcome::LossDrift { baseline: 1.0, candidate: 2.0, limit: 0.01 },
+        measured(0.5, None),
+    ];
+    for (number, outcome) in (1..).zip(outcomes) {
+        let ask = search.ask(number).unwrap();
+        let mut proposal = by_model(&ask, Some(&format!("f({number})")));
+        if number == 1 {
+            // As a rule's proposal: nobody there can read.
+            proposal.model = None;
+        }
+        search.tell_proposal(proposal, &outcome);
+        assert_eq!(search.ask(number + 1).unwrap().repair, None, "{outcome}");
+    }
+}
+
+#[test]
+fn a_crossover_has_another_parent_with_other_code() {
+    let mut search = search("{ bandit: { operators: { crossover: 1 } } }", 1);
+    search.tell(&initial("f(0)"), &measured(0.0, None));
+    assert_eq!(search.ask(1).unwrap().partner, None, "there is but one program");
+    tell_children(&mut search, 1..=20, |number| number as f64);
+    for number in 100..200 {
+        let ask = search.ask(number).unwrap();
+        assert_eq!(ask.operator.as_deref(), Some(CROSSOVER));
+        let (parent, partner) = (search.get(ask.parent).unwrap(), search.get(ask.partner.unwrap()).unwrap());
+        assert_ne!(parent.hash, partner.hash);
+    }
+}
+
+#[test]
+fn what_was_made_from_a_parent_is_remembered_success_and_failure() {
+    let mut search = search("{ selection: sequential }", 1);
+    search.tell(&initial("f(0)"), &measured(5.0, None));
+    for number in 1..=6 {
+        let ask = search.ask(number).unwrap();
+        let outcome = if number % 2 == 0 { measured(1.0, None) } else { failed() };
+        search.tell(&child(&search, &ask, &format!("f({number})")), &outcome);
+    }
+    let ids = |ids: Vec<ProgramId>| ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    assert_eq!(ids(search.measured_children_of(ProgramId(0)).collect()), [2, 4, 6]);
+    assert_eq!(ids(search.failures_of(ProgramId(0)).collect()), [1, 3, 5]);
 }

@@ -58,7 +58,7 @@ fn has(text: &str, name: &str) -> bool {
     text.contains(&format!("\"{name}\""))
 }
 
-/// All objects that say what to find and what to put there. (serde_json bounds the depth.)
+/// All objects that say what to find and what to put there. (`serde_json` bounds the depth.)
 fn collect(value: &Value, edits: &mut Vec<Edit>) {
     match value {
         Value::Object(object) => {
