@@ -153,12 +153,13 @@ impl Loop {
                 Step::Ask(number) => self.ask(number).await?,
                 Step::Admit(number, proposed) => self.admit(number, proposed)?,
                 Step::Tell(number, finished) => self.tell(number, finished).await?,
-                Step::Wait => {
+                Step::Done if self.proposing == 0 => break,
+                // All is told, but lessons are still being written: they are paid for.
+                Step::Wait | Step::Done => {
                     let waited = self.wait(deadline).await;
                     self.store_arrivals().await?;
                     waited?;
                 }
-                Step::Done => break,
             }
         }
         self.store_arrivals().await?;
@@ -412,7 +413,6 @@ impl Loop {
         // In a replay nobody may need them any more; then who does has them written.
         if !replayed
             && self.ending.is_none()
-            && self.outcomes <= self.run.config.max_iterations
             && let Some(version) = self.lessons.due(self.outcomes)
         {
             self.write_lessons(version).await?;

@@ -372,7 +372,7 @@ fn lessons_are_written_stored_shown_and_used_again_after_an_interruption() {
     };
     let (whole, asked) = run_with(30, None);
     let (proposals, lessons) = rows(&whole);
-    assert!(lessons.len() >= 4 && asked == lessons.len(), "{lessons:?}");
+    assert!(lessons.len() >= 3 && asked == lessons.len(), "{lessons:?}");
     assert_eq!(
         (&lessons[0]["version"], &lessons[0]["told"], &lessons[0]["tokens_in"]),
         (&1.into(), &6.into(), &100.into())

@@ -59,7 +59,7 @@ impl Ending {
 
     /// Whether nothing is waited for any more, with so many proposals under way and so many numbers untold.
     pub(super) fn is_over(&self, proposing: usize, in_flight: u64) -> bool {
-        if self.drops_evaluations() { proposing == 0 } else { in_flight == 0 }
+        proposing == 0 && (self.drops_evaluations() || in_flight == 0)
     }
 
     /// What to tell the user while proposals are waited for.

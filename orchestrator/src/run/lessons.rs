@@ -23,6 +23,8 @@ type Attempts = BTreeMap<u32, Option<Vec<String>>>;
 pub(super) struct LessonBook {
     settings: LessonSettings,
     slack: u64,
+    /// The version that the run's last proposal shows; later ones nobody would read.
+    last: u32,
     attempts: watch::Sender<Option<Attempts>>,
     /// Versions that are being written.
     under_way: BTreeSet<u32>,
@@ -47,7 +49,9 @@ impl LessonBook {
         }
         let attempts = stored.into_iter().map(|stored| (stored.attempt.version, stored.attempt.lessons.ok()));
         let attempts = watch::Sender::new(Some(attempts.collect()));
-        Self { settings, slack: config.lookahead, attempts, under_way: BTreeSet::new() }
+        let slack = config.lookahead;
+        let last = settings.shown((config.max_iterations + 1).saturating_sub(slack), slack);
+        Self { settings, slack, last, attempts, under_way: BTreeSet::new() }
     }
 
     /// The version that a proposal asked for now shows, and whether somebody has to write it first.
@@ -60,7 +64,8 @@ impl LessonBook {
     /// The version to be written now that so many outcomes are told, if one is just due.
     pub(super) fn due(&mut self, outcomes: u64) -> Option<u32> {
         let version = self.settings.due(outcomes);
-        if self.settings.range(version).end == outcomes { self.missing(version) } else { None }
+        let is_due = self.settings.range(version).end == outcomes && version <= self.last;
+        if is_due { self.missing(version) } else { None }
     }
 
     /// Takes the writing of a version on, if nobody has.
