@@ -72,9 +72,8 @@ impl Operator {
     pub fn form(self, diff_based: bool) -> Form {
         match self {
             Self::Edit => Form::Edits,
-            Self::FullRewrite | Self::Crossover => Form::FullRewrite,
             Self::Repair | Self::Simplify if diff_based => Form::Edits,
-            Self::Repair | Self::Simplify => Form::FullRewrite,
+            Self::FullRewrite | Self::Crossover | Self::Repair | Self::Simplify => Form::FullRewrite,
         }
     }
 }

@@ -233,8 +233,8 @@ fn add_from(folder: &Path, texts: &mut BTreeMap<String, String>) -> Result<(), P
     let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, error))?;
     for entry in entries {
         let path = entry.map_err(|error| unreadable(folder, error))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".j2"))
-        else {
+        let is_template = path.extension().is_some_and(|extension| extension == "j2");
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| is_template) else {
             continue;
         };
         let template = parts(name).map(|(template, _)| format!("{template}{TEMPLATE}"));

@@ -450,7 +450,7 @@ fn with_failures(yaml: &str, lookahead: u64, last: u64, mends: bool) -> Vec<sear
 }
 
 #[test]
-fn a_model_s_failure_gets_one_repair_and_a_failed_repair_none() {
+fn a_failure_of_a_model_gets_one_repair_and_a_failed_repair_none() {
     for lookahead in [1, 4] {
         let asks = with_failures("{ repair: { share: 1.0, limit: 1.0 } }", lookahead, 40, false);
         let repaired: Vec<u64> = asks.iter().filter_map(|ask| Some(ask.repair?.0)).collect();

@@ -18,7 +18,7 @@ struct Open {
 }
 
 /// All fenced blocks, inner ones too. A fence with a label always opens a block; one without closes the innermost that it fits,
-/// as in CommonMark, or else opens one.
+/// as in `CommonMark`, or else opens one.
 pub(super) fn find(answer: &str) -> Vec<Fenced<'_>> {
     /// Deeper than any reply is meant to be.
     const DEEPEST: usize = 8;
