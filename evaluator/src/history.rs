@@ -32,31 +32,33 @@ pub struct Incumbent {
 impl History {
     /// Takes in what has just been evaluated. Nothing, if the protocol wasn't asked.
     pub(crate) fn add(&mut self, job: &Job, initial: &str, report: &EvaluationReport) {
-        if job.purpose != Purpose::Search {
-            return;
+        if job.purpose == Purpose::Search {
+            self.push(job, job.program == initial, &report.trials, report.decision.as_ref());
         }
-        let candidate = Candidate { program: job.kernel.clone(), is_baseline: job.program == initial };
-        let Some(evaluation) = past(candidate, &report.trials, report.decision.as_ref()) else { return };
-        if evaluation.claimed {
+    }
+
+    /// Takes in one evaluation, whose program is the incumbent from now on if it was claimed to be better; says whether it was. An
+    /// evaluation without a trial of the protocol's leaves no trace.
+    pub(crate) fn push(
+        &mut self,
+        job: &Job,
+        is_baseline: bool,
+        trials: &[TrialRecord],
+        decision: Option<&Decision>,
+    ) -> bool {
+        let trials: Vec<PastTrial> = trials.iter().filter_map(past_trial).collect();
+        let Some(last) = trials.iter().map(|trial| trial.id).max() else { return false };
+        let claimed = matches!(decision, Some(Decision::Judged(judgement)) if judgement.claim.is_some());
+        if claimed {
             self.incumbent = Some(Incumbent { program: job.program.clone(), kernel: job.kernel.clone() });
         }
-        let last = evaluation.trials.iter().map(|trial| trial.id).max().unwrap_or_default();
         self.next_trial = self.next_trial.max(last + 1);
-        self.evaluations.push(evaluation);
+        let candidate = Candidate { program: job.kernel.clone(), is_baseline };
+        self.evaluations.push(PastEvaluation { candidate, trials, decided: decision.is_some(), claimed });
         // Two that ended nearly together may be reported the other way round.
         self.evaluations.sort_by_key(|evaluation| evaluation.trials.first().map(|trial| trial.id));
+        claimed
     }
-}
-
-/// One evaluation as a protocol remembers it; none if no trial of it was the protocol's.
-pub(crate) fn past(
-    candidate: Candidate,
-    trials: &[TrialRecord],
-    decision: Option<&Decision>,
-) -> Option<PastEvaluation> {
-    let trials: Vec<PastTrial> = trials.iter().filter_map(past_trial).collect();
-    let claimed = matches!(decision, Some(Decision::Judged(judgement)) if judgement.claim.is_some());
-    (!trials.is_empty()).then_some(PastEvaluation { candidate, trials, decided: decision.is_some(), claimed })
 }
 
 fn past_trial(record: &TrialRecord) -> Option<PastTrial> {

@@ -3,7 +3,11 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use common::{Project, text};
+use evaluator::suite;
 use serde_json::Value;
 
 const HONEST: &str = "import bisect\n\n\ndef solve(numbers):\n    ends, lengths = [], []\n    for number in numbers:\n        \
@@ -74,15 +78,39 @@ fn a_suite_that_cant_be_read_is_bad_input() {
     assert!(words.contains("--only"), "{words}");
 }
 
-/// Needs the MLX harness, as `make test` builds it.
+/// One in four of each sort of the built-in suite's cases (language, intent, fence, class of the catalogue), so that none is left out.
+fn one_in_four_of_each_sort() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../evaluator/attacks");
+    let mut sorts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut names = Vec::new();
+    for case in suite::read(&folder).unwrap() {
+        let sort =
+            format!("{} {:?} {:?} {:?}", case.is_kernel(), case.intent, case.fence, case.catalogue.first());
+        let before = sorts.entry(sort).or_default();
+        if before.is_multiple_of(4) {
+            names.push(case.name);
+        }
+        *before += 1;
+    }
+    names
+}
+
+/// Needs the MLX harness, as `make test` builds it. The whole suite takes minutes and runs with `EVOLVE_TEST_FULL=1` (`make test-full`).
 #[test]
 fn every_attack_of_the_built_in_suite_is_caught_and_every_honest_program_measured() {
     let project = Project::new("");
-    let output = project.run(&["doctor", "--attacks", "--json"]);
+    let mut arguments = vec!["doctor".to_owned(), "--attacks".to_owned(), "--json".to_owned()];
+    let is_full = std::env::var_os("EVOLVE_TEST_FULL").is_some();
+    if !is_full {
+        arguments.extend(one_in_four_of_each_sort().into_iter().flat_map(|name| ["--only".to_owned(), name]));
+    }
+    let output = project.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}\n{}", text(&output.stderr)));
     let failed: Vec<&Value> =
         report["cases"].as_array().unwrap().iter().filter(|case| case["ok"] != true).collect();
     assert!(output.status.success(), "{}: {failed:#?}", report["leftovers"]);
-    assert!(report["attacks"].as_u64() >= Some(60) && report["honest"].as_u64() >= Some(30), "{report:#}");
+    let (attacks, honest) = if is_full { (300, 80) } else { (75, 20) };
+    assert!(report["attacks"].as_u64() >= Some(attacks), "{report:#}");
+    assert!(report["honest"].as_u64() >= Some(honest), "{report:#}");
 }

@@ -34,8 +34,14 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["search"] => search::table().map(|()| true),
         ["power"] => search::power_table().map(|()| true),
+        ["detect", model, speed, memory, candidates] => {
+            search::detection(model, speed, memory, candidates).map(|()| true)
+        }
         [folder] => check(Path::new(folder)),
-        _ => Err("usage: check-statistics FOLDER | search | power".to_owned()),
+        _ => Err(
+            "usage: check-statistics FOLDER | search | power | detect MODEL LN_SPEED LN_MEMORY CANDIDATES"
+                .to_owned(),
+        ),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::compile::Compiled;
 use crate::footprint::Footprint;
-use crate::history::{History, Incumbent, past};
+use crate::history::{History, Incumbent};
 use crate::job::Job;
 use crate::problem::KernelProblem;
 use crate::protocol::{self, Candidate, Chance, Decision, Protocol, replay};
@@ -19,31 +19,34 @@ use crate::trial::TrialRecord;
 const FOOTPRINTS: usize = 16;
 
 pub(super) struct Standing {
-    pub(super) protocol: Box<dyn Protocol>,
+    /// Gone while an evaluation works with it. One that is cancelled doesn't give it back: the protocol was told trials that aren't
+    /// stored, and a run that is resumed has to find it as the history tells.
+    protocol: Option<Box<dyn Protocol>>,
     history: History,
     /// The program of reference trials, once it isn't the baseline any more.
     built: Option<(String, Arc<Compiled>)>,
     /// The baseline's memory in its latest trials.
     pub(super) footprints: Vec<Footprint>,
-    /// An evaluation has begun; unless it is kept, the protocol was told what nobody will know of tomorrow.
-    in_flight: bool,
 }
 
 impl Standing {
     pub(super) fn new(problem: &KernelProblem, history: History) -> Result<Self, Stop> {
-        let protocol = resume(problem, &history)?;
-        Ok(Self { protocol, history, built: None, footprints: Vec::new(), in_flight: false })
+        let protocol = Some(resume(problem, &history)?);
+        Ok(Self { protocol, history, built: None, footprints: Vec::new() })
     }
 
-    /// Turns to a candidate. What an evaluation that was cancelled has told the protocol is taken back: its trials aren't stored,
-    /// and a run that is resumed has to find the protocol as it left it.
-    pub(super) fn begin(&mut self, problem: &KernelProblem, candidate: Candidate) -> Result<(), Stop> {
-        if self.in_flight {
-            self.protocol = resume(problem, &self.history)?;
-        }
-        self.in_flight = true;
-        self.protocol.begin(candidate);
-        Ok(())
+    /// The protocol, turned to a candidate. [`Self::keep`] takes it back.
+    pub(super) fn begin(
+        &mut self,
+        problem: &KernelProblem,
+        candidate: Candidate,
+    ) -> Result<Box<dyn Protocol>, Stop> {
+        let mut protocol = match self.protocol.take() {
+            Some(protocol) => protocol,
+            None => resume(problem, &self.history)?,
+        };
+        protocol.begin(candidate);
+        Ok(protocol)
     }
 
     /// The next trial's number.
@@ -55,29 +58,28 @@ impl Standing {
     /// Ends the evaluation: what it told the protocol stays. Without a decision it is given up.
     pub(super) fn keep(
         &mut self,
+        mut protocol: Box<dyn Protocol>,
         job: &Job,
         is_baseline: bool,
         built: &Arc<Compiled>,
         trials: &[TrialRecord],
         decision: Option<&Decision>,
     ) {
-        self.in_flight = false;
         if decision.is_none() {
-            self.protocol.abandon();
+            protocol.abandon();
         }
-        let candidate = Candidate { program: job.kernel.clone(), is_baseline };
-        let Some(evaluation) = past(candidate, trials, decision) else { return };
-        if evaluation.claimed {
-            self.history.incumbent =
-                Some(Incumbent { program: job.program.clone(), kernel: job.kernel.clone() });
+        self.protocol = Some(protocol);
+        if self.history.push(job, is_baseline, trials, decision) {
             self.built = Some((job.kernel.clone(), Arc::clone(built)));
         }
-        self.history.evaluations.push(evaluation);
     }
 
-    /// The program of reference trials: none is the baseline; else its build, or its source if it has to be built first.
-    pub(super) fn incumbent(&self) -> Result<Option<Result<Arc<Compiled>, Incumbent>>, Stop> {
-        let Some(kernel) = self.protocol.incumbent() else { return Ok(None) };
+    /// The program of reference trials, which the protocol names: none is the baseline; else its build, or its source if it has to be built first.
+    pub(super) fn incumbent(
+        &self,
+        kernel: Option<&str>,
+    ) -> Result<Option<Result<Arc<Compiled>, Incumbent>>, Stop> {
+        let Some(kernel) = kernel else { return Ok(None) };
         match (&self.built, &self.history.incumbent) {
             (Some((built, compiled)), _) if built == kernel => Ok(Some(Ok(Arc::clone(compiled)))),
             (_, Some(incumbent)) if incumbent.kernel == kernel => Ok(Some(Err(incumbent.clone()))),
@@ -102,7 +104,8 @@ impl Standing {
 
 impl std::fmt::Debug for Standing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Standing").field("protocol", &self.protocol.name()).finish_non_exhaustive()
+        let protocol = self.protocol.as_ref().map(|protocol| protocol.name());
+        f.debug_struct("Standing").field("protocol", &protocol).finish_non_exhaustive()
     }
 }
 

@@ -46,6 +46,13 @@ struct Trial<'a> {
     kernel: Option<&'a Compiled>,
 }
 
+/// Who decides what is run.
+struct Asked<'a> {
+    protocol: &'a mut dyn Protocol,
+    /// Whether it is the run's own, whose trials are numbered.
+    is_run: bool,
+}
+
 /// Who runs in which arm. All arms without a kernel of their own are the baseline's.
 struct Arms<'a> {
     candidate: &'a Compiled,
@@ -68,10 +75,12 @@ impl KernelEvaluator {
         let mut standing = self.standing.lock().await;
         log.event(Event::Entered { stage: Stage::Trial });
         let is_baseline = job.program == self.initial;
-        let arms = self.arms(&mut standing, candidate).await?;
-        standing.begin(&self.problem, Candidate { program: job.kernel.clone(), is_baseline })?;
-        let ending = self.run_trials(&series, &mut standing, None, &arms, secret, log).await?;
-        standing.keep(job, is_baseline, candidate, &log.trials, log.decision.as_ref());
+        let mut protocol =
+            standing.begin(&self.problem, Candidate { program: job.kernel.clone(), is_baseline })?;
+        let arms = self.arms(&mut standing, protocol.incumbent(), candidate).await?;
+        let asked = Asked { protocol: protocol.as_mut(), is_run: true };
+        let ending = self.run_trials(&series, &mut standing, asked, &arms, secret, log).await?;
+        standing.keep(protocol, job, is_baseline, candidate, &log.trials, log.decision.as_ref());
         Ok(ending)
     }
 
@@ -93,7 +102,8 @@ impl KernelEvaluator {
             self.problem.objectives.clone(),
             self.problem.constraints.loss,
         );
-        self.run_trials(&series, &mut standing, Some(&mut pairs), &arms, secret, log).await
+        let asked = Asked { protocol: &mut pairs, is_run: false };
+        self.run_trials(&series, &mut standing, asked, &arms, secret, log).await
     }
 
     /// The same program again and again.
@@ -118,8 +128,13 @@ impl KernelEvaluator {
     }
 
     /// What the reference's trials run, built if need be.
-    async fn arms<'a>(&self, standing: &mut Standing, candidate: &'a Compiled) -> Result<Arms<'a>, Stop> {
-        let reference = match standing.incumbent()? {
+    async fn arms<'a>(
+        &self,
+        standing: &mut Standing,
+        incumbent: Option<&str>,
+        candidate: &'a Compiled,
+    ) -> Result<Arms<'a>, Stop> {
+        let reference = match standing.incumbent(incumbent)? {
             None => return Ok(Arms { candidate, reference: Arc::clone(&self.baseline), is_promoted: false }),
             Some(Ok(built)) => built,
             Some(Err(incumbent)) => {
@@ -136,24 +151,21 @@ impl KernelEvaluator {
         Ok(Arms { candidate, reference, is_promoted: true })
     }
 
-    /// Runs what `other` asks for, or else the run's own protocol, whose trials are numbered.
+    /// Runs what a protocol asks for, to its decision.
     async fn run_trials(
         &self,
         series: &Series<'_>,
         standing: &mut Standing,
-        mut other: Option<&mut dyn Protocol>,
+        asked: Asked<'_>,
         arms: &Arms<'_>,
         secret: &Secret,
         log: &mut Log,
     ) -> Result<Ending, Stop> {
+        let Asked { protocol, is_run } = asked;
         let mut chance = Drawn(secret.generator());
         let mut failures: Vec<(Arm, Outcome)> = Vec::new();
         loop {
-            let step = match &mut other {
-                Some(protocol) => protocol.next(&mut chance),
-                None => standing.protocol.next(&mut chance),
-            };
-            let plan = match step {
+            let plan = match protocol.next(&mut chance) {
                 Step::Run(plan) => plan,
                 Step::Done(decision) => {
                     log.decision = Some(decision.clone());
@@ -174,10 +186,7 @@ impl KernelEvaluator {
                 Arm::Reference => Some(arms.reference.as_ref()),
                 Arm::MlxLm | Arm::PlainLora => None,
             };
-            let number = match &other {
-                Some(_) => None,
-                None => Some(standing.number()),
-            };
+            let number = is_run.then(|| standing.number());
             let trial = Trial { plan: &plan, kernel };
             let mut result = self.run_trial(series, trial, number, log).await?;
             if result.is_ok() {
@@ -188,7 +197,7 @@ impl KernelEvaluator {
             }
             let failure = match result {
                 Ok(sample) => {
-                    tell(&mut other, standing, number, TrialResult::Ok(sample));
+                    protocol.tell(number.unwrap_or_default(), TrialResult::Ok(sample));
                     continue;
                 }
                 Err(failure) => failure,
@@ -198,7 +207,7 @@ impl KernelEvaluator {
                 let failure = self.trial_failure(failure).await?;
                 return Ok(Ending::Aborted { arm: plan.arm, failure });
             }
-            tell(&mut other, standing, number, TrialResult::Failed);
+            protocol.tell(number.unwrap_or_default(), TrialResult::Failed);
             failures.push((plan.arm, self.trial_failure(failure).await?));
         }
     }
@@ -399,19 +408,6 @@ impl KernelEvaluator {
 /// A trial outside of pairs.
 fn unpaired(stage: protocol::Stage, arm: Arm, seed: u64, index: u32, of: u32) -> Plan {
     Plan { stage, arm, seed, pair: None, reference_first: None, index, of, references: Vec::new() }
-}
-
-/// Tells whoever asked for it how a trial ended.
-fn tell(
-    other: &mut Option<&mut dyn Protocol>,
-    standing: &mut Standing,
-    number: Option<u64>,
-    result: TrialResult,
-) {
-    match (other, number) {
-        (Some(protocol), _) => protocol.tell(0, result),
-        (None, number) => standing.protocol.tell(number.unwrap_or_default(), result),
-    }
 }
 
 /// A trial's memory from both sides, where both are known.

@@ -1,5 +1,7 @@
 //! The battery's noise models: what disturbs ln(tokens/s) from trial to trial.
 
+use std::sync::Arc;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -8,8 +10,9 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) struct Noise {
     rng: ChaCha8Rng,
     model: Model,
-    /// Where drift, memory or a two-state machine stands.
+    /// Where drift, memory, a two-state machine or a recording stands.
     state: f64,
+    recording: Arc<[f64]>,
 }
 
 #[derive(Clone, Copy)]
@@ -23,6 +26,8 @@ enum Model {
     Ramp(f64),
     /// Correlation and deviation.
     Ar1(f64, f64),
+    /// What a real machine did, from a random place on, and again from the beginning.
+    Recorded,
 }
 
 const HALF_PERIOD: f64 = 20.0;
@@ -47,14 +52,30 @@ fn model(name: &str) -> Option<Model> {
     }
 }
 
+fn recording(path: &str) -> Result<Arc<[f64]>, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("`{path}` is neither a noise model nor a readable file: {error}"))?;
+    let values: Result<Vec<f64>, _> = text.lines().map(str::parse).collect();
+    let values = values.map_err(|error| format!("{path}: {error}"))?;
+    if values.len() < 100 || values.iter().any(|value| !value.is_finite()) {
+        return Err(format!("{path}: a hundred finite values or more are needed"));
+    }
+    Ok(values.into())
+}
+
 impl Noise {
+    /// A model by its name, or by the path of a file with a machine's own ln(tokens/s) of successive trials, one a line.
     pub(crate) fn new(name: &str, rng: ChaCha8Rng) -> Result<Self, String> {
-        let model = model(name).ok_or_else(|| format!("unknown noise model `{name}`"))?;
-        let mut noise = Self { rng, model, state: 0.0 };
+        let (model, recording) = match model(name) {
+            Some(model) => (model, Arc::default()),
+            None => (Model::Recorded, recording(name)?),
+        };
+        let mut noise = Self { rng, model, state: 0.0, recording };
         noise.state = match model {
             Model::Telegraph(enter, leave, _) => f64::from(noise.uniform() < enter / (enter + leave)),
             Model::Ramp(_) => noise.uniform() * 2.0 * HALF_PERIOD,
             Model::Ar1(_, deviation) => noise.normal() * deviation,
+            Model::Recorded => (noise.uniform() * noise.recording.len() as f64).floor(),
             _ => 0.0,
         };
         Ok(noise)
@@ -104,6 +125,11 @@ impl Noise {
             Model::Ar1(rho, deviation) => {
                 let value = self.state;
                 self.state = rho * value + deviation * (1.0 - rho * rho).sqrt() * self.normal();
+                value
+            }
+            Model::Recorded => {
+                let value = self.recording[self.state as usize];
+                self.state = (self.state + 1.0) % self.recording.len() as f64;
                 value
             }
         }

@@ -201,3 +201,33 @@ pub(crate) fn power_table() -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Prints how often candidates of one and the same effect are claimed in a search that promotes nothing: what `bench/known_effects.py`
+/// should find on a machine with that noise. Effects are of ln speed and of −ln memory; memory has no noise.
+#[allow(dead_code, clippy::print_stdout, reason = "the example's, not the tests'")]
+pub(crate) fn detection(model: &str, speed: &str, memory: &str, candidates: &str) -> Result<(), String> {
+    let number = |text: &str| text.parse::<f64>().map_err(|error| format!("`{text}`: {error}"));
+    let effects = (number(speed)?, number(memory)?);
+    let candidates = candidates.parse::<u32>().map_err(|error| format!("`{candidates}`: {error}"))?;
+    let settings = RaceSettings { promote: false, ..RaceSettings::default() };
+    let mut rng = ChaCha8Rng::seed_from_u64(400);
+    let (mut claims, mut trials) = (0_u32, 0);
+    let searches = 200;
+    for _ in 0..searches {
+        let mut machine = Machine::new(model, 0.0, &mut rng)?;
+        let mut race = race(settings.clone());
+        let mut told = 0;
+        for _ in 0..candidates {
+            let (claim, own, _) = claimed(&mut race, &mut machine, &mut told, effects)?;
+            claims += u32::from(claim);
+            trials += own;
+        }
+    }
+    let all = f64::from(searches * candidates);
+    println!(
+        "{model}, {candidates} candidates, ln speed {speed}, -ln memory {memory}: claimed {:.3}, {:.1} trials each",
+        f64::from(claims) / all,
+        trials as f64 / all
+    );
+    Ok(())
+}
