@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench bench-search
+.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench bench-search bench-dora mlx-lm
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -83,8 +83,7 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	@echo "== the sandbox: starting a command, and compiling in it"
 	@cargo bench --quiet -p evaluator --bench sandbox
 	@echo "== trainer against MLX-LM: same model, same batches, same MLX, in turn"
-	@test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
-	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
+	@$(MAKE) --no-print-directory mlx-lm
 	@$(SETUP) cargo -- build --quiet --release -p trainer --bin tokens
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf $$folder' EXIT; \
 	  libraries=$$($(SETUP) env >$$folder/env; . $$folder/env; echo $(MLX_TARGET)/release:$$(rustc --print target-libdir):$$LD_LIBRARY_PATH); \
@@ -94,6 +93,14 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	@echo "== search: ask and tell"
 	@cargo bench --quiet -p search --bench ask_tell
 	@cargo bench --quiet -p search --bench memory
+
+# MLX-LM itself, in an environment of its own. On a Mac `mlx` needs no extra.
+mlx-lm:
+	@test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
+	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
+
+bench-dora: mlx-lm ## the DoRA champion as a patch for MLX-LM: losses, speed, memory (ARGUMENTS="--shapes qwen2.5-0.5b")
+	@$(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_dora.py $(ARGUMENTS)
 
 bench-search: ## what evolution adds: evaluations to a target for every strategy, on synthetic landscapes
 	@cargo bench --quiet -p search --bench landscapes

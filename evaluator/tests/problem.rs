@@ -7,6 +7,7 @@ use std::fs;
 use evaluator::LoadedProblem;
 use evaluator::problem::{Metric, Problem, ProtocolSettings};
 use search::Language;
+use trial_protocol::{AdapterKind, Model};
 
 const KERNEL: &str = "\
 kind: kernel
@@ -146,4 +147,34 @@ fn mistakes_are_errors_with_the_place() {
 fn a_missing_problem_is_said_with_its_path() {
     let error = LoadedProblem::load(std::path::Path::new("/no/such/problem.yaml")).unwrap_err().to_string();
     assert!(error.starts_with("/no/such/problem.yaml can't be read"), "{error}");
+}
+
+#[test]
+fn the_problems_that_come_with_evolve_load_and_say_what_they_train() {
+    let problems = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../problems");
+    let files = [
+        ("quantized-lora", AdapterKind::Lora, false),
+        ("quantized-dora", AdapterKind::Dora, false),
+        ("quantized-dora/qwen2.5-0.5b.yaml", AdapterKind::Dora, true),
+    ];
+    for (name, kind, has_real_shapes) in files {
+        let Problem::Kernel(problem) = LoadedProblem::load(&problems.join(name)).unwrap().problem else {
+            panic!("{name} is not a kernel")
+        };
+        assert_eq!(problem.training.fine_tune_type, kind, "{name}");
+        assert_eq!(matches!(problem.model, Model::Shapes(_)), has_real_shapes, "{name}");
+        assert!(problem.training.data.is_file(), "{name}: {}", problem.training.data.display());
+    }
+}
+
+#[test]
+fn a_path_that_leads_up_is_made_one_that_a_sandbox_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("below");
+    fs::create_dir(&below).unwrap();
+    fs::write(folder.path().join("data.jsonl"), "").unwrap();
+    fs::write(below.join("initial.rs"), "# EVOLVE-BLOCK-START\n# EVOLVE-BLOCK-END\n").unwrap();
+    fs::write(below.join("problem.yaml"), KERNEL.replace("data: data.jsonl", "data: ../data.jsonl")).unwrap();
+    let Problem::Kernel(problem) = LoadedProblem::load(&below).unwrap().problem else { panic!() };
+    assert_eq!(problem.training.data, folder.path().canonicalize().unwrap().join("data.jsonl"));
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use grader::host;
 use grader::trial::Judge;
 use kernel_api::{Adapter, Array, Kernel, Layer, MlxLmLora, Result};
-use kernels::{By, HONEST, NARROW};
+use kernels::{By, HONEST, NARROW, dora};
 use trainer::data::Dataset;
 use trainer::{BuildKernel, Trainer};
 use trial_protocol::{AdapterKind, Dtype, Model, Optimizer, Quantization, SyntheticModel, Training};
@@ -115,7 +115,7 @@ const CHEATS: &[(&str, BuildKernel)] = &[
 ];
 
 macro_rules! by {
-    ($list:ident, $index:expr) => {
+    ($list:expr, $index:expr) => {
         |layer| Ok(Box::new(By(layer.clone(), $list[$index].1)))
     };
 }
@@ -181,6 +181,46 @@ fn in_float16_honest_trials_pass_and_cheats_do_not() {
 #[test]
 fn in_bfloat16_honest_trials_pass_and_cheats_do_not() {
     judged(Dtype::Bfloat16);
+}
+
+/// The same for DoRA: two kernels that leave the weight packed and one that doesn't, and three cheats.
+fn judged_dora(dtype: Dtype) {
+    let (model, training) = (model(64, dtype), training(3e-6, 10));
+    let training = Training { fine_tune_type: AdapterKind::Dora, ..training };
+    let mut judge = Judge::new(&model, &training).unwrap();
+    let mut grade = |build| {
+        let grade = judge.grade(1, 10, &adapters(&model, &training, build, 1, 10)).unwrap();
+        (grade.deviation <= grade.tolerance, format!("{grade:?}"))
+    };
+    let honest: [(&str, BuildKernel); 3] = [
+        (dora::HONEST[1].0, by!(dora::HONEST, 1)),
+        (dora::HONEST[3].0, by!(dora::HONEST, 3)),
+        (dora::HONEST[6].0, by!(dora::HONEST, 6)),
+    ];
+    for (name, build) in honest {
+        let (passed, grade) = grade(Some(build));
+        assert!(passed, "{dtype:?} {name}: {grade}");
+    }
+    let cheats: [(&str, BuildKernel); 3] = [
+        (dora::WRONG[1].0, by!(dora::WRONG, 1)),
+        (dora::WRONG[4].0, by!(dora::WRONG, 4)),
+        (dora::WRONG[6].0, by!(dora::WRONG, 6)),
+    ];
+    for (name, build) in cheats {
+        let (passed, grade) = grade(Some(build));
+        assert!(!passed, "{dtype:?} {name}: {grade}");
+    }
+    assert!(grade(None).0, "MLX-LM's own layer");
+}
+
+#[test]
+fn in_float32_honest_dora_trials_pass_and_cheats_do_not() {
+    judged_dora(Dtype::Float32);
+}
+
+#[test]
+fn in_bfloat16_honest_dora_trials_pass_and_cheats_do_not() {
+    judged_dora(Dtype::Bfloat16);
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! A frozen quantized linear layer with a DoRA adapter:
+//! y = m / norm · (x · weightᵀ + scale · (x · lora_a) · lora_b) + bias, where norm is the length of each row of
+//! weight + scale · (lora_a · lora_b)ᵀ and counts as constant for the gradients.
+//!
+//! The search starts here and may rewrite everything between the two marks. The rest stays as it is.
+
+use kernel_api::*;
+
+// EVOLVE-BLOCK-START
+/// As MLX-LM does it: unpacks the whole weight in every call, for the product and for the norm.
+struct QuantizedDora {
+    weight: QuantizedWeight,
+    bias: Option<Array>,
+    scale: f32,
+        squares: Array,
+}
+
+impl QuantizedDora {
+    fn new(layer: &Layer, weight: &QuantizedWeight) -> Result<Self> {
+        Ok(Self { weight: weight.clone(), bias: layer.bias.clone(), scale: layer.scale,
+        squares: {
+            let squares = weight.dequantize()?.astype(Dtype::Float32)?.square()?.sum(&[1], false)?;
+            squares.eval()?;
+            squares
+        } })
+    }
+}
+
+impl Kernel for QuantizedDora {
+    fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
+        let y = ops::quantized_matmul(
+            &x,
+            &self.weight.packed,
+            &self.weight.scales,
+            &self.weight.biases,
+            true,
+            self.weight.group_size,
+            self.weight.bits,
+        )?;
+        // The adapter computes in float32 and its contribution is rounded to x's type once.
+        let z = {
+            let rows = x.dim(-2)?;
+            let first = x.slice(-2, 0, rows / 2)?.matmul(&adapter.lora_a)?;
+            let second = x.slice(-2, rows / 2, rows)?.matmul(&adapter.lora_a.astype(x.dtype())?)?;
+            ops::concatenate(&[&first, &second], -2)?
+        }.matmul(&adapter.lora_b)?;
+        let mut y = y.add(&(self.scale * z).astype(x.dtype())?)?;
+        let norm = {
+            let own = self.squares.clone();
+            let packed = QuantizedWeight {
+                scales: self.weight.scales.astype(Dtype::Float32)?,
+                biases: self.weight.biases.astype(Dtype::Float32)?,
+                ..self.weight.clone()
+            };
+            let products = packed.matmul(&adapter.lora_a.t()?)?;
+            let mixed = products.multiply(&adapter.lora_b)?.sum(&[0], true)? * (2.0 * self.scale);
+            let gram = adapter.lora_a.t()?.matmul(&adapter.lora_a)?.matmul(&adapter.lora_b)?;
+            let alone = (self.scale * self.scale) * gram.multiply(&adapter.lora_b)?.sum(&[0], false)?;
+            own.add(&mixed)?.add(&alone)?.sqrt()?.stop_gradient()?
+        };
+        let factor = adapter.magnitude()?.astype(x.dtype())?.divide(&norm)?.astype(x.dtype())?;
+        y = y.multiply(&factor)?;
+        if let Some(bias) = &self.bias {
+            y = y.add(bias)?;
+        }
+        Ok(y)
+    }
+}
+// EVOLVE-BLOCK-END
+
+/// Makes the kernel of one layer. Layers that aren't quantized take the API's own.
+pub fn build(layer: &Layer) -> Result<Box<dyn Kernel>> {
+    match &layer.weight {
+        Weight::Quantized(weight) => Ok(Box::new(QuantizedDora::new(layer, weight)?)),
+        Weight::Plain(_) => Ok(Box::new(PlainDora::new(layer)?)),
+    }
+}
