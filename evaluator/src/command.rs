@@ -8,8 +8,9 @@ mod judge;
 mod metrics;
 mod places;
 mod python;
+mod repeats;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use search::{Measured, Outcome, Stage, Verdict};
 use serde_json::json;
@@ -19,20 +20,24 @@ use self::external::External;
 use self::judge::Judge;
 use self::metrics::Printed;
 use self::python::Python;
+use self::repeats::Repeats;
 use crate::confine::Confine;
 use crate::device::{Building, Device, Measuring};
 use crate::gate::Gate;
-use crate::job::Job;
+use crate::job::{Job, Purpose};
 use crate::launch::Launcher;
 use crate::log::Log;
+use crate::noise::{Standing, Step};
 use crate::problem::CommandProblem;
 use crate::report::MeasuredBy;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 use crate::wire::{Event, Hello};
 
-/// The protocol's name in the database.
+/// The protocol's name in the database, and the stage of the evaluations that every program has.
 const PROTOCOL: &str = "command";
+/// The stage of further evaluations of a program that would be the best.
+const CONFIRM: &str = "confirm";
 
 /// Everything that all evaluations of one command problem share.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub(crate) struct CommandEvaluator {
     gate: Gate,
     method: Method,
     device: Device,
+    /// What the scores of this run have taught.
+    standing: Mutex<Standing>,
     pub(crate) measured_by: MeasuredBy,
 }
 
@@ -72,7 +79,11 @@ impl CommandEvaluator {
             further: problem.environment.clone(),
             confine: Confine { sandbox: hello.sandbox },
         };
-        let mut parameters = json!({ "parallel": problem.parallel, "network": problem.sandbox.network });
+        let mut parameters = json!({
+            "parallel": problem.parallel,
+            "network": problem.sandbox.network,
+            "noise": problem.noise,
+        });
         let (method, sandbox) = match &problem.python {
             Some(settings) => {
                 let python = Python::prepare(hello, settings.clone(), &problem, executor).await?;
@@ -98,7 +109,8 @@ impl CommandEvaluator {
             parameters,
         };
         let device = Device::new(problem.parallel, hello.device_lock.clone());
-        Ok(Self { problem, gate, method, device, measured_by })
+        let standing = Mutex::new(Standing::new(problem.noise.clone(), &hello.history.noise));
+        Ok(Self { problem, gate, method, device, standing, measured_by })
     }
 
     /// The whole way of one candidate.
@@ -106,10 +118,53 @@ impl CommandEvaluator {
         self.gate.pass(&job.program).map_err(Outcome::from)?;
         let _turn = self.turn().await?;
         log.event(Event::Entered { stage: Stage::Trial });
-        match &self.method {
-            Method::External(external) => external.evaluate(&self.problem, job, log).await,
-            Method::Python(python) => python.evaluate(job, log).await,
+        let mut repeats = Repeats::default();
+        loop {
+            let stage = match self.next(job, &repeats, log) {
+                Step::First => PROTOCOL,
+                Step::Fresh => CONFIRM,
+                Step::Done(conclusion) => return repeats.measured(conclusion),
+            };
+            let kept = log.artifacts.len();
+            match self.once(job, stage, log).await? {
+                Outcome::Measured(measured) => {
+                    if repeats.count() > 0 {
+                        // They say what those of the first time say.
+                        log.artifacts.truncate(kept);
+                    }
+                    repeats.add(stage == CONFIRM, measured);
+                }
+                failure => return Ok(repeats.failed(failure)),
+            }
         }
+    }
+
+    /// What to do with a program that has been evaluated so often. Its end is known to whoever comes next.
+    fn next(&self, job: &Job, repeats: &Repeats, log: &mut Log) -> Step {
+        let mut standing = self.standing();
+        if job.purpose != Purpose::Search {
+            return standing.step_alone(&repeats.draws);
+        }
+        let step = standing.step(&repeats.draws);
+        if let Step::Done(conclusion) = &step
+            && let Some(record) = &conclusion.record
+        {
+            standing.add(record);
+            log.noise = Some(record.clone());
+        }
+        step
+    }
+
+    async fn once(&self, job: &Job, stage: &str, log: &mut Log) -> Result<Outcome, Stop> {
+        match &self.method {
+            Method::External(external) => external.evaluate(&self.problem, job, stage, log).await,
+            Method::Python(python) => python.evaluate(job, stage, log).await,
+        }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        // A panic elsewhere leaves what was added before it.
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A single command may be timing something, so then nothing of ours runs beside it.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Job, Purpose};
+use crate::noise::Record;
 use crate::protocol::{Candidate, Decision, PastEvaluation, PastTrial, Sample, Stage, TrialResult};
 use crate::report::EvaluationReport;
 use crate::trial::{Exit, TrialRecord};
@@ -17,6 +18,9 @@ pub struct History {
     pub incumbent: Option<Incumbent>,
     /// The first trial number that was never used.
     pub next_trial: u64,
+    /// Programs of a command problem that were or would have been the best, in the order of their ends.
+    #[serde(default)]
+    pub noise: Vec<Record>,
 }
 
 /// A program that was claimed to be better, which reference trials run.
@@ -33,6 +37,7 @@ impl History {
     /// Takes in what has just been evaluated. Nothing, if the protocol wasn't asked.
     pub(crate) fn add(&mut self, job: &Job, initial: &str, report: &EvaluationReport) {
         if job.purpose == Purpose::Search {
+            self.noise.extend(report.noise.clone());
             self.push(job, job.program == initial, &report.trials, report.decision.as_ref());
         }
     }

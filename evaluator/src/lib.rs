@@ -31,6 +31,7 @@ pub mod job;
 mod kernel;
 mod launch;
 mod log;
+pub mod noise;
 pub mod order;
 pub mod problem;
 pub mod protocol;

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::noise::Record;
 use crate::protocol::Decision;
 use crate::report::Artifact;
 use crate::trial::TrialRecord;
@@ -18,11 +19,13 @@ pub(crate) struct Log {
     pub(crate) artifacts: Vec<Artifact>,
     /// The protocol's, once it has one.
     pub(crate) decision: Option<Decision>,
+    /// See [`crate::EvaluationReport::noise`].
+    pub(crate) noise: Option<Record>,
 }
 
 impl Log {
     pub(crate) fn new(id: u64, replies: UnboundedSender<Reply>) -> Self {
-        Self { id, replies, trials: Vec::new(), artifacts: Vec::new(), decision: None }
+        Self { id, replies, trials: Vec::new(), artifacts: Vec::new(), decision: None, noise: None }
     }
 
     pub(crate) fn event(&self, event: Event) {

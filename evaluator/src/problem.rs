@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use trial_protocol::{CheckCase, Model, Training};
 
 use crate::block::{self, BlockError};
+use crate::noise::NoiseSettings;
 
 mod defaults;
 mod python;
@@ -109,6 +110,9 @@ pub struct CommandProblem {
     /// Limits on time and memory.
     #[serde(default)]
     pub limits: Limits,
+    /// How often programs are evaluated, and what the best one has to show.
+    #[serde(default)]
+    pub noise: NoiseSettings,
     /// Hints for the prompt (Markdown).
     #[serde(default)]
     pub notes: String,

@@ -16,6 +16,9 @@ pub struct EvaluationReport {
     pub trials: Vec<TrialRecord>,
     /// What the protocol made of the trials; absent if it wasn't asked, or if a trial turned out to be forged.
     pub decision: Option<Decision>,
+    /// What the search has to remember of a program that is, or would have been, the best; command problems only.
+    #[serde(default)]
+    pub noise: Option<crate::noise::Record>,
     /// Text for the next prompt: compiler errors, failed comparisons, the end of standard error.
     pub artifacts: Vec<Artifact>,
     /// Who measured it, and how.

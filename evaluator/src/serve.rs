@@ -142,6 +142,7 @@ async fn run(evaluator: Arc<Either>, job: Job, replies: UnboundedSender<Reply>) 
         outcome,
         trials: log.trials,
         decision: log.decision,
+        noise: log.noise,
         artifacts: log.artifacts,
         measured_by: evaluator.measured_by().clone(),
         started_at,

@@ -29,6 +29,9 @@ def evaluate(path):
 
 const SETTINGS: &str = "python: {file: evaluator.py}\nlimits: {trial_seconds: 1, memory_bytes: 200000000}\n";
 
+/// For what looks at each evaluation by itself.
+const SINGLE: &str = "noise: {confirmations: 0}\n";
+
 async fn evaluator_of(evaluator: &str, settings: &str) -> (TempDir, Evaluator) {
     let folder = tempfile::tempdir().unwrap();
     let problem = python_problem(folder.path(), evaluator, settings);
@@ -37,7 +40,7 @@ async fn evaluator_of(evaluator: &str, settings: &str) -> (TempDir, Evaluator) {
 }
 
 async fn evaluator() -> (TempDir, Evaluator) {
-    evaluator_of(EVALUATOR, SETTINGS).await
+    evaluator_of(EVALUATOR, &format!("{SETTINGS}{SINGLE}")).await
 }
 
 /// A program whose `answer` has these lines.
@@ -268,7 +271,7 @@ async fn a_flood_of_output_is_cut_and_costs_no_more_than_its_time() {
 #[tokio::test]
 async fn a_filled_disk_is_emptied_for_the_next_evaluation() {
     let (_folder, evaluator) =
-        evaluator_of(EVALUATOR, &format!("{SETTINGS}sandbox: {{scratch_bytes: 4000000}}\n")).await;
+        evaluator_of(EVALUATOR, &format!("{SETTINGS}{SINGLE}sandbox: {{scratch_bytes: 4000000}}\n")).await;
     let fill = "n = 0\nwhile True:\n    os.makedirs('d%d/e' % n, mode=0o000 if n % 2 else 0o700)\n    n += 1\n    with open(os.environ['TMPDIR'] + '/f%d' % n, 'wb') as f: f.write(b'x' * 500_000)";
     let report = costs_one_evaluation(&evaluator, fill).await;
     assert!(
@@ -344,7 +347,7 @@ return 1.0 + len(os.listdir('../program'))";
 #[tokio::test]
 async fn one_program_after_the_other_misbehaves_and_nothing_is_left() {
     let sleep = unique_sleep();
-    let (folder, evaluator) = evaluator_of(EVALUATOR, &format!("{SETTINGS}parallel: 2\n")).await;
+    let (folder, evaluator) = evaluator_of(EVALUATOR, &format!("{SETTINGS}{SINGLE}parallel: 2\n")).await;
     let wicked = [
         "time.sleep(1000)".to_owned(),
         "os._exit(3)".to_owned(),
@@ -397,4 +400,156 @@ async fn an_evaluator_that_cant_be_loaded_is_our_error_and_says_what_to_do() {
             assert!(error.to_string().contains(words), "{source}: {error}");
         }
     }
+}
+
+/// Every program of this one is as good as every other.
+const NOISY: &str =
+    "import random\ndef evaluate(path): return {'combined_score': 10 + random.gauss(0, 1), 'x': 1}\n";
+
+#[tokio::test]
+async fn among_identical_programs_no_lucky_draw_is_the_champion() {
+    let settings = format!("{SETTINGS}parallel: 2\nnoise: {{confirmations: 8}}\n");
+    let (_folder, evaluator) = evaluator_of(NOISY, &settings).await;
+    let first = evaluator.evaluate(job(0, "pass")).await.unwrap();
+    assert_eq!(first.trials.len(), 8);
+    let best = first.outcome.measured().unwrap().clone();
+    let mean = first.trials.iter().map(|trial| trial.metrics["combined_score"]).sum::<f64>() / 8.0;
+    assert!((best.score.get() - mean).abs() < 1e-9 && best.score_error.unwrap() > 0.0, "{best:?}");
+    let reports = futures::future::join_all((1..60).map(|id| evaluator.evaluate(job(id, "pass")))).await;
+    let (mut luckiest, mut claims, mut asked_again) = (f64::MIN, 0, 0);
+    for report in reports {
+        let report = report.unwrap();
+        let measured = report.outcome.measured().unwrap();
+        luckiest = luckiest.max(report.trials[0].metrics["combined_score"]);
+        asked_again += usize::from(report.trials.iter().any(|trial| trial.stage == "confirm"));
+        let is_claimed = measured.verdict == search::Verdict::Improved;
+        claims += usize::from(is_claimed);
+        assert!(is_claimed || measured.score <= best.score, "{measured:?}");
+    }
+    // The chance of a claim is a twentieth, and then it is one.
+    assert!(claims <= 1, "{claims} claims");
+    assert!(luckiest > best.score.get() + 1.0, "the luckiest of 60 has {luckiest}");
+    assert!((1..40).contains(&asked_again), "{asked_again} of 59 were asked again");
+}
+
+#[tokio::test]
+async fn a_search_that_goes_on_knows_its_best_programs_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = python_problem(folder.path(), EVALUATOR, SETTINGS);
+    let first = Evaluator::spawn(options(folder.path(), problem.clone())).await.unwrap();
+    let mut history = evaluator::history::History::default();
+    for (id, lines, trials) in [(0, "return 5.0", 2), (1, "return 4.0", 1), (2, "return 6.0", 2)] {
+        let report = first.evaluate(job(id, lines)).await.unwrap();
+        assert_eq!(report.trials.len(), trials, "{lines}: an evaluator without noise is asked twice at most");
+        history.noise.extend(report.noise);
+    }
+    first.shutdown().await;
+    let mut options = options(folder.path(), problem);
+    options.history = history;
+    let second = Evaluator::spawn(options).await.unwrap();
+    let verdict = async |id, lines| {
+        let report = second.evaluate(job(id, lines)).await.unwrap();
+        report.outcome.measured().unwrap().verdict
+    };
+    assert_eq!(verdict(3, "return 5.5").await, search::Verdict::Inconclusive);
+    assert_eq!(verdict(4, "return 6.5").await, search::Verdict::Improved);
+}
+
+#[tokio::test]
+async fn each_evaluation_has_fresh_randomness_unless_the_module_sets_a_seed() {
+    for (seed, same) in [("", false), ("random.seed(7)", true)] {
+        let source = format!(
+            "import random\n{seed}\ndef evaluate(path): return {{'combined_score': random.random()}}\n"
+        );
+        let (_folder, evaluator) = evaluator_of(&source, &format!("{SETTINGS}{SINGLE}")).await;
+        let one = score(&evaluator, "pass").await;
+        assert_eq!(one.to_bits() == score(&evaluator, "pass").await.to_bits(), same, "seed: {seed:?}");
+    }
+}
+
+#[tokio::test]
+async fn stages_open_by_their_thresholds_and_their_results_are_merged() {
+    let source = "
+from openevolve.evaluation_result import EvaluationResult
+def evaluate(path): return {'combined_score': -1}
+def evaluate_stage1(path):
+    score = float(open(path).read().split('return ')[1].split()[0])
+    return EvaluationResult(metrics={'combined_score': score, 'one': 1}, artifacts={'first': 'a', 'both': 'a'})
+def evaluate_stage2(path): return EvaluationResult({'combined_score': 0.8, 'two': 2}, {'both': 'b'})
+def evaluate_stage3(path): raise RuntimeError('too hard')
+";
+    let settings = format!("python: {{file: evaluator.py, thresholds: [0.5, 0.9]}}\n{SINGLE}");
+    let (_folder, evaluator) = evaluator_of(source, &settings).await;
+    let low = report(&evaluator, "return 0.4").await;
+    let measured = low.outcome.measured().unwrap();
+    assert_eq!((measured.score.get().to_string(), measured.metrics.len()), ("0.4".to_owned(), 2));
+    let high = report(&evaluator, "return 0.5").await;
+    let measured = high.outcome.measured().unwrap();
+    assert_eq!((measured.score.get().to_string(), measured.metrics.len()), ("0.8".to_owned(), 3));
+    assert_eq!((artifact(&high, "first"), artifact(&high, "both")), ("a", "b"));
+    let settings = format!("python: {{file: evaluator.py, thresholds: [0.5, 0.7]}}\n{SINGLE}");
+    let (_folder, evaluator) = evaluator_of(source, &settings).await;
+    let failed = report(&evaluator, "return 0.5").await;
+    assert_eq!(failed.outcome.to_string(), "crashed in trial: RuntimeError: too hard in evaluate_stage3");
+    assert_eq!((artifact(&failed, "first"), artifact(&failed, "failure_stage")), ("a", "evaluate_stage3"));
+    let settings = format!("python: {{file: evaluator.py, cascade: false}}\n{SINGLE}");
+    let (_folder, evaluator) = evaluator_of(source, &settings).await;
+    assert_eq!(score(&evaluator, "return 0.5").await.to_string(), "-1");
+}
+
+#[tokio::test]
+async fn numbers_of_any_library_are_numbers_and_everything_else_is_kept_as_text() {
+    let source = "
+import decimal, fractions
+class Scalar:
+    shape = ()
+    def __init__(self, value): self.value = value
+    def item(self): return self.value
+def evaluate(path, factor=1):
+    return {'combined_score': Scalar(2.5 * factor), 'whole': Scalar(3), 'truth': Scalar(True), 'decimal': decimal.Decimal('1.5'),
+            'fraction': fractions.Fraction(1, 4), 'pair': (1, 2), 'inner': {'x': Scalar(1)}, 'nan': float('nan'), 'huge': 10**400,
+            'artifacts': {'bytes': b'\\xff', 'object': object, 'none': None}}
+";
+    let settings = format!("python: {{file: evaluator.py, arguments: {{factor: 2}}}}\n{SINGLE}");
+    let (_folder, evaluator) = evaluator_of(source, &settings).await;
+    let report = report(&evaluator, "pass").await;
+    let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
+    let metrics: Vec<(&str, f64)> =
+        measured.metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let expected =
+        [("combined_score", 5.0), ("decimal", 1.5), ("fraction", 0.25), ("truth", 1.0), ("whole", 3.0)];
+    assert_eq!(metrics, expected);
+    for (name, text) in
+        [("pair", "[1,2]"), ("inner", "{\"x\":1}"), ("nan", "nan"), ("bytes", "\u{fffd}"), ("none", "null")]
+    {
+        assert_eq!(artifact(&report, name), text);
+    }
+    assert_eq!(artifact(&report, "huge").len(), 401);
+}
+
+#[tokio::test]
+async fn files_beside_the_evaluator_are_read_by_name_and_hidden_ones_and_keys_are_not_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    fs::write(folder.path().join("data/table.csv"), "1,2,3").unwrap();
+    fs::write(folder.path().join("helper.py"), "def add(a, b): return a + b\n").unwrap();
+    fs::write(folder.path().join(".env"), "KEY=secret").unwrap();
+    let source = "
+import os
+from helper import add
+def evaluate(path):
+    numbers = [int(n) for n in open('data/table.csv').read().split(',')]
+    with open('result.txt', 'w') as file: file.write('written')
+    beside = os.path.dirname(os.path.abspath(__file__))
+    seen = [name for name in os.listdir(beside) + os.listdir('.') if name.startswith('.')]
+    unexpected = sorted(set(os.environ) - {'PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_CTYPE', 'PWD'})
+    unexpected = [name for name in unexpected if not name.startswith('PYTHON')]
+    return {'combined_score': add(*numbers[:2]), 'seen': len(seen) + len(unexpected), 'names': str(seen + unexpected)}
+";
+    let problem = python_problem(folder.path(), source, &format!("{SETTINGS}{SINGLE}"));
+    let evaluator = Evaluator::spawn(options(folder.path(), problem)).await.unwrap();
+    let report = report(&evaluator, "pass").await;
+    let measured = report.outcome.measured().unwrap_or_else(|| panic!("{}", report.outcome));
+    assert_eq!((measured.score.get(), measured.metrics["seen"]), (3.0, 0.0), "{:?}", report.artifacts);
+    assert!(!folder.path().join("result.txt").exists());
 }

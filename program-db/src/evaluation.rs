@@ -130,6 +130,27 @@ impl ProgramDb {
         self.read_evaluation(run, number, row).map(Some)
     }
 
+    /// The last words that a run's protocol came to and that have this key, in the order in which they were stored.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchRun`].
+    pub async fn judgements(&self, run: RunId, key: &str) -> Result<Vec<Value>, DbError> {
+        self.run(run).await?;
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT number, judgement FROM evaluation
+             WHERE run_id = ? AND purpose = 'search' AND json_type(judgement, '$.' || ?) IS NOT NULL ORDER BY id",
+        )
+        .bind(run)
+        .bind(key)
+        .fetch_all(self.readers())
+        .await
+        .map_err(self.error())?;
+        let read = |(number, judgement): (i64, String)| {
+            self.read_judgement(run, ProgramId(number.cast_unsigned()), Some(&judgement))
+        };
+        rows.into_iter().filter_map(|row| read(row).transpose()).collect()
+    }
+
     pub(crate) fn read_evaluation(
         &self,
         run: RunId,

@@ -7,7 +7,7 @@ use search::{Outcome, Stage};
 use super::execute::{Execution, Executor, STDOUT_BYTES, Stdout};
 use super::judge::Judge;
 use super::metrics::{self, Rule};
-use super::{PROTOCOL, last_lines, measured};
+use super::{last_lines, measured};
 use crate::compile::text;
 use crate::job::Job;
 use crate::log::{Log, now};
@@ -34,13 +34,14 @@ impl External {
         &self,
         problem: &CommandProblem,
         job: &Job,
+        stage: &str,
         log: &mut Log,
     ) -> Result<Outcome, Stop> {
         let challenge = match &self.judge {
             Some(judge) => Some(judge.challenge(&self.executor).await?),
             None => None,
         };
-        let run = self.run(problem, job, challenge.as_deref(), log).await?;
+        let run = self.run(problem, job, stage, challenge.as_deref(), log).await?;
         let outcome = match self.answer(problem, &run, log) {
             Ok(answer) => self.score(challenge.as_deref(), answer, &run, log).await?,
             Err(failure) => failure,
@@ -54,12 +55,13 @@ impl External {
         &self,
         problem: &CommandProblem,
         job: &Job,
+        stage: &str,
         challenge: Option<&[u8]>,
         log: &mut Log,
     ) -> Result<Execution, Stop> {
-        let run = self.run_once(problem, job, challenge, log).await?;
+        let run = self.run_once(problem, job, stage, challenge, log).await?;
         if run.ended.how.is_from_outside() {
-            return self.run_once(problem, job, challenge, log).await;
+            return self.run_once(problem, job, stage, challenge, log).await;
         }
         Ok(run)
     }
@@ -68,6 +70,7 @@ impl External {
         &self,
         problem: &CommandProblem,
         job: &Job,
+        stage: &str,
         challenge: Option<&[u8]>,
         log: &mut Log,
     ) -> Result<Execution, Stop> {
@@ -79,7 +82,7 @@ impl External {
         let mut places = self.places.clone();
         places.push(folder.path().to_owned());
         log.event(Event::TrialStarted { arm: Arm::Candidate, number: 1, of: 1 });
-        let mut record = TrialRecord::begin(log.trials.len() as u32, PROTOCOL, Arm::Candidate, 0, now());
+        let mut record = TrialRecord::begin(log.trials.len() as u32, stage, Arm::Candidate, 0, now());
         let run = self.executor.run(&command, challenge, places).await?;
         record.ended_at = now();
         record.wall_seconds = Some(run.ended.wall_seconds);

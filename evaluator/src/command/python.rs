@@ -21,7 +21,7 @@ use self::result::{Returned, Words};
 use self::server::{Answer, Evaluated, Program, Server, Setup};
 use super::execute::Executor;
 use super::metrics::Rule;
-use super::{PROTOCOL, places};
+use super::places;
 use crate::ambient::Ambient;
 use crate::job::Job;
 use crate::log::{Log, now};
@@ -130,15 +130,15 @@ impl Python {
     }
 
     /// One program's way, once; again if somebody killed it from outside.
-    pub(super) async fn evaluate(&self, job: &Job, log: &mut Log) -> Result<Outcome, Stop> {
-        let (outcome, is_from_outside) = self.evaluate_once(job, log).await?;
+    pub(super) async fn evaluate(&self, job: &Job, stage: &str, log: &mut Log) -> Result<Outcome, Stop> {
+        let (outcome, is_from_outside) = self.evaluate_once(job, stage, log).await?;
         if is_from_outside {
-            return Ok(self.evaluate_once(job, log).await?.0);
+            return Ok(self.evaluate_once(job, stage, log).await?.0);
         }
         Ok(outcome)
     }
 
-    async fn evaluate_once(&self, job: &Job, log: &mut Log) -> Result<(Outcome, bool), Stop> {
+    async fn evaluate_once(&self, job: &Job, stage: &str, log: &mut Log) -> Result<(Outcome, bool), Stop> {
         let mut server = match self.take() {
             Some(server) => server,
             None => Server::start(&self.executor, &self.interpreter, &self.setup).await?,
@@ -147,7 +147,7 @@ impl Python {
         let number = log.trials.len() as u32;
         log.event(Event::TrialStarted { arm: Arm::Candidate, number: 1, of: 1 });
         let ambient = self.ambient();
-        let mut record = TrialRecord::begin_in(ambient, number, PROTOCOL, Arm::Candidate, 0, now());
+        let mut record = TrialRecord::begin_in(ambient, number, stage, Arm::Candidate, 0, now());
         let clock = Instant::now();
         let program = Program { name: &self.file_name, source: &job.program, seconds };
         let evaluated = server.evaluate(&program).await?;

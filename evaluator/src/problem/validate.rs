@@ -141,6 +141,7 @@ impl CommandProblem {
             return Err("`judge` begins with an empty word: write for example `judge: [python3, judge.py]`"
                 .to_owned());
         }
+        self.noise.validate()?;
         if self.parallel == 0 {
             return Err("`parallel` must be at least 1".to_owned());
         }

@@ -49,12 +49,12 @@ pub(crate) fn kill_9(pid: u32) {
     assert!(killed.success());
 }
 
-/// A command problem whose programs are shell scripts that print their own metrics.
+/// A command problem whose programs are shell scripts that print their own metrics. Each is evaluated once.
 pub(crate) fn command_problem(folder: &Path, settings: &str) -> evaluator::LoadedProblem {
     std::fs::write(folder.join("evaluate.sh"), "exec sh \"$1\"\n").unwrap();
     std::fs::write(folder.join("initial.sh"), script("echo '{\"score\": 1}'")).unwrap();
     let yaml = format!(
-        "kind: command\nname: test\nlanguage: other\ninitial_program: initial.sh\ncommand: [sh, evaluate.sh]\n{settings}"
+        "kind: command\nname: test\nlanguage: other\ninitial_program: initial.sh\ncommand: [sh, evaluate.sh]\nnoise: {{confirmations: 0}}\n{settings}"
     );
     std::fs::write(folder.join("problem.yaml"), yaml).unwrap();
     evaluator::LoadedProblem::load(folder).unwrap()

@@ -1,6 +1,7 @@
 //! What the evaluator reports, as the database keeps it, and back again for a run that goes on.
 
 use evaluator::history::{History, Incumbent, told};
+use evaluator::noise::Record;
 use evaluator::protocol::{Candidate, Decision, DecisionRecord, PastEvaluation, PastTrial, Sample, Stage};
 use evaluator::trial::{Arm, Exit};
 use evaluator::{EvaluationReport, TrialRecord};
@@ -10,6 +11,9 @@ use serde_json::Value;
 
 use crate::commands::storage;
 use crate::exit_code::{ExitCode, Failure};
+
+/// The key under which a judgement of a command problem is stored.
+const NOISE: &str = "noise";
 
 pub(super) fn new_evaluation(report: &EvaluationReport) -> NewEvaluation {
     NewEvaluation {
@@ -114,8 +118,12 @@ pub fn stored_decision(record: &DecisionRecord) -> program_db::Decision {
     }
 }
 
-/// The protocol's last word without the looks, which have rows of their own.
+/// The protocol's last word without the looks, which have rows of their own; for command problems what noise has to be
+/// remembered.
 fn judgement(report: &EvaluationReport) -> Option<Value> {
+    if let Some(record) = &report.noise {
+        return Some(serde_json::json!({ NOISE: record }));
+    }
     let Some(Decision::Judged(judgement)) = &report.decision else { return None };
     let mut value = serde_json::to_value(judgement).ok()?;
     value.as_object_mut()?.remove("records");
@@ -142,7 +150,16 @@ pub async fn history(db: &ProgramDb, run: RunId) -> Result<History, Failure> {
         }
     };
     let next_trial = db.next_trial_number(run).await.map_err(storage)?;
-    Ok(History { evaluations, incumbent, next_trial })
+    let noise = noise(db, run).await?;
+    Ok(History { evaluations, incumbent, next_trial, noise })
+}
+
+/// The programs of a command problem that were or would have been the best.
+async fn noise(db: &ProgramDb, run: RunId) -> Result<Vec<Record>, Failure> {
+    let judgements = db.judgements(run, NOISE).await.map_err(storage)?;
+    let records =
+        judgements.into_iter().filter_map(|mut judgement| judgement.get_mut(NOISE).map(Value::take));
+    records.map(|record| serde_json::from_value(record).map_err(|error| unknown(&error))).collect()
 }
 
 fn past_evaluation(measurement: &PastMeasurement) -> Result<PastEvaluation, Failure> {
@@ -178,8 +195,12 @@ fn past_trial(trial: &Trial) -> Result<Option<PastTrial>, Failure> {
 
 /// What a word of ours stands for.
 fn word<T: DeserializeOwned>(word: &str) -> Result<T, Failure> {
-    serde_json::from_value(Value::from(word)).map_err(|error| Failure {
+    serde_json::from_value(Value::from(word)).map_err(|error| unknown(&error))
+}
+
+fn unknown(error: &serde_json::Error) -> Failure {
+    Failure {
         code: ExitCode::Storage,
         message: format!("the database has a word that this version of evolve doesn't know: {error}"),
-    })
+    }
 }
