@@ -37,6 +37,9 @@ pub struct EvaluatorOptions {
     pub model_cache: Option<PathBuf>,
     /// Folder for private temporary folders, e.g. `std::env::temp_dir()`.
     pub scratch: PathBuf,
+    /// Files and folders that no command may see although they lie in the problem's folder, and those whose names begin so: the
+    /// configuration, the database.
+    pub hidden: Vec<PathBuf>,
     /// A file that all evolve processes of this machine lock in turn while they measure.
     pub device_lock: Option<PathBuf>,
     /// Builds and checks at once.
@@ -99,6 +102,7 @@ impl EvaluatorOptions {
             harness: None,
             path,
             model_cache: None,
+            hidden: Vec::new(),
             device_lock: Some(scratch.join("evolve-device.lock")),
             scratch,
             builds,

@@ -185,7 +185,7 @@ fn external(hello: &Hello, problem: &CommandProblem, executor: Executor) -> Exte
     // What the judge knows is none of the candidate's business.
     let mut further = problem.sandbox.read.clone();
     if judge.is_none() {
-        further.push(hello.problem.folder.clone());
+        further.extend(places::folder(&hello.problem.folder, &hello.hidden));
     }
     let places = places::needed(&[&problem.command], &hello.path, &further);
     External { command: problem.command.clone(), executor, places, judge }

@@ -70,6 +70,7 @@ pub(crate) struct Running {
     lifeline: OwnedWriteHalf,
     tier: watch::Receiver<Option<Tier>>,
     memory: mpsc::Receiver<MemoryUse>,
+    swept: mpsc::Receiver<bool>,
     ended: oneshot::Receiver<Result<Ended, LaunchError>>,
 }
 
@@ -102,7 +103,8 @@ impl Launcher {
         let (sender, ended) = oneshot::channel();
         let (told_tier, tier) = watch::channel(None);
         let (told_memory, memory) = mpsc::channel(1);
-        let listener = Listener { command: None, tier: told_tier, memory: told_memory };
+        let (told_swept, swept) = mpsc::channel(1);
+        let listener = Listener { command: None, tier: told_tier, memory: told_memory, swept: told_swept };
         let launcher = self.clone();
         tokio::spawn(async move {
             let ended = launcher.attend(child, news, listener).await;
@@ -110,7 +112,7 @@ impl Launcher {
             // Nobody may be waiting any more.
             let _ = sender.send(ended);
         });
-        Ok(Running { stdin, stdout, socket, lifeline, tier, memory, ended })
+        Ok(Running { stdin, stdout, socket, lifeline, tier, memory, swept, ended })
     }
 
     /// Waits until every command is gone, at most `patience`. To be called when none is started any more.
@@ -219,6 +221,7 @@ struct Listener {
     command: Option<u32>,
     tier: watch::Sender<Option<Tier>>,
     memory: mpsc::Sender<MemoryUse>,
+    swept: mpsc::Sender<bool>,
 }
 
 impl Listener {
@@ -233,6 +236,7 @@ impl Listener {
                 }
                 // One that nobody waits for any more would only be in the way.
                 News::Memory(memory) => drop(self.memory.try_send(memory)),
+                News::Swept { is_clean } => drop(self.swept.try_send(is_clean)),
                 News::Ended(ended) => return Ok(Some(ended)),
             }
         }
@@ -262,6 +266,17 @@ impl Running {
             return Err(LaunchError::Gone);
         }
         self.memory.recv().await.ok_or(LaunchError::Gone)
+    }
+
+    /// Kills everything that the command has started, and leaves the command alone. Whether nothing of it is left.
+    pub(crate) async fn sweep(&mut self) -> Result<bool, LaunchError> {
+        while self.swept.try_recv().is_ok() {}
+        let mut order = Vec::new();
+        trial_protocol::write_frame(&mut order, &Ask::Sweep)?;
+        if self.lifeline.write_all(&order).await.is_err() {
+            return Err(LaunchError::Gone);
+        }
+        self.swept.recv().await.ok_or(LaunchError::Gone)
     }
 
     /// Waits for the command's own end, deadline or limit.

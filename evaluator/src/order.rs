@@ -124,6 +124,9 @@ impl Tier {
 pub enum Ask {
     /// How much memory the command uses, and its peak since the last time this was asked. Answered by [`News::Memory`].
     Memory,
+    /// To kill everything that the command has started, and not the command itself. Answered by [`News::Swept`]. For systems without
+    /// namespaces of processes, in which a command can do that by itself.
+    Sweep,
 }
 
 /// Memory as the operating system counts it, of the command with everything that it started.
@@ -148,6 +151,11 @@ pub enum News {
     },
     /// The answer to [`Ask::Memory`].
     Memory(MemoryUse),
+    /// The answer to [`Ask::Sweep`].
+    Swept {
+        /// Whether nothing of it is left, as far as this system tells.
+        is_clean: bool,
+    },
     /// The command and everything that it started are gone.
     Ended(Ended),
 }

@@ -52,6 +52,9 @@ pub struct Hello {
     pub model_cache: Option<PathBuf>,
     /// Folder for private temporary folders.
     pub scratch: PathBuf,
+    /// Files and folders that no command may see, and those whose names begin so.
+    #[serde(default)]
+    pub hidden: Vec<PathBuf>,
     /// A file that all evolve processes of this machine lock in turn while they measure.
     pub device_lock: Option<PathBuf>,
     /// Builds and checks at once.

@@ -53,7 +53,7 @@ impl Launched {
     fn ended(mut self) -> Ended {
         loop {
             match self.news().expect("the launcher says how it ended") {
-                News::Memory(_) | News::Started { .. } => {}
+                News::Memory(_) | News::Started { .. } | News::Swept { .. } => {}
                 News::Ended(ended) => {
                     assert!(self.launcher.wait().unwrap().success());
                     return ended;

@@ -553,3 +553,58 @@ def evaluate(path):
     assert_eq!((measured.score.get(), measured.metrics["seen"]), (3.0, 0.0), "{:?}", report.artifacts);
     assert!(!folder.path().join("result.txt").exists());
 }
+
+/// An evaluator on a system without namespaces, or without any sandbox.
+async fn weaker(is_reduced: bool) -> (TempDir, Evaluator) {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = python_problem(folder.path(), EVALUATOR, &format!("{SETTINGS}{SINGLE}"));
+    let mut options = options(folder.path(), problem);
+    if is_reduced {
+        let launcher = folder.path().join("launcher.sh");
+        let script = format!("#!/bin/sh\nexec '{}' --reduced\n", options.launcher.display());
+        fs::write(&launcher, script).unwrap();
+        fs::set_permissions(&launcher, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        options.launcher = launcher;
+    } else {
+        options.sandbox = false;
+    }
+    (folder, Evaluator::spawn(options).await.unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn without_namespaces_an_evaluation_leaves_nothing_alive_and_nothing_lying_about_either() {
+    for is_reduced in [true, false] {
+        let (_folder, evaluator) = weaker(is_reduced).await;
+        let sleep = unique_sleep();
+        let daemon = format!(
+            "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: os.execvp('sleep', ['sleep', '{sleep}'])\n    os._exit(0)\n\
+             os.wait(); time.sleep(0.1)\nopen(os.environ['TMPDIR'] + '/left', 'w').close()\nreturn 5.0"
+        );
+        for lines in [daemon.as_str(), "time.sleep(1000)", "os._exit(3)", "sys.exit(3)"] {
+            costs_one_evaluation(&evaluator, lines).await;
+            assert_eq!(count_processes(&sleep), 0, "reduced: {is_reduced}");
+        }
+        let left = score(&evaluator, "return float(os.path.exists(os.environ['TMPDIR'] + '/left'))").await;
+        assert_eq!(left.to_bits(), 0f64.to_bits(), "reduced: {is_reduced}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_that_was_killed_is_replaced_and_its_evaluation_done_again() {
+    let (_folder, evaluator) = weaker(false).await;
+    let lines =
+        "if os.path.exists('/proc/%d/cmdline' % os.getppid()): os.kill(os.getppid(), 9)\ntime.sleep(10)";
+    let report = costs_one_evaluation(&evaluator, lines).await;
+    let Outcome::Crash { message, .. } = &report.outcome else { panic!("{}", report.outcome) };
+    assert!(message.contains("the interpreter that holds the evaluator was killed by signal 9"), "{message}");
+    assert_eq!(report.trials.len(), 2, "somebody else may have killed it the first time");
+}
+
+#[tokio::test]
+async fn multiprocessing_works_within_the_limits_of_an_evaluation() {
+    let (_folder, evaluator) = evaluator().await;
+    let lines = "import multiprocessing\nwith multiprocessing.Pool(2) as pool: return float(sum(pool.map(abs, [-1, -2, 3])))";
+    assert_eq!(score(&evaluator, lines).await.to_bits(), 6f64.to_bits());
+}

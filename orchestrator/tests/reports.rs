@@ -417,7 +417,7 @@ fn the_report_of_a_command_problem_pairs_nothing() {
     let project = Project::new("");
     project.succeed(&["run", "--iterations", "40"]);
     let text = project.succeed(&["report"]);
-    assert!(text.contains("champion: program 1/") && text.contains("a command gave the scores"), "{text}");
+    assert!(text.contains("champion: program 1/") && text.contains("in the search: improved"), "{text}");
     assert!(!text.contains("against") && !text.contains("machine"), "{text}");
 }
 

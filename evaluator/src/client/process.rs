@@ -41,6 +41,7 @@ impl Process {
             path: options.path.clone(),
             model_cache: options.model_cache.clone(),
             scratch: options.scratch.clone(),
+            hidden: options.hidden.clone(),
             device_lock: options.device_lock.clone(),
             builds: options.builds,
             sandbox: options.sandbox,

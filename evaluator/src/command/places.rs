@@ -38,13 +38,43 @@ pub(super) fn needed(commands: &[&[String]], search_path: &str, further: &[PathB
     without_nested(places)
 }
 
-/// What lies directly in a folder and may be shown: hidden files are where keys and version control live.
-pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+/// What lies in a folder and may be shown: not what is hidden, and not files whose names begin with a dot, which is where keys and
+/// version control live. A folder that holds something hidden is taken apart.
+pub(super) fn entries(folder: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
+    let mut entries = Vec::new();
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let shown = names.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
-    let mut entries: Vec<PathBuf> = shown.map(|entry| entry.path()).filter(|path| path.exists()).collect();
+    for path in names.filter(|entry| !is_dotted(&entry.file_name())).map(|entry| entry.path()) {
+        if hidden.iter().any(|hidden| begins_with(&path, hidden)) || !path.exists() {
+            continue;
+        }
+        if holds(&path, hidden) {
+            entries.extend(self::entries(&path, hidden));
+        } else {
+            entries.push(path);
+        }
+    }
     entries.sort();
     entries
+}
+
+/// The whole folder, if nothing in it is hidden.
+pub(super) fn folder(folder: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
+    if holds(folder, hidden) { entries(folder, hidden) } else { vec![folder.to_owned()] }
+}
+
+fn is_dotted(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with('.')
+}
+
+/// `evolve.db-wal` goes with `evolve.db`.
+fn begins_with(path: &Path, hidden: &Path) -> bool {
+    path.starts_with(hidden)
+        || (path.parent() == hidden.parent()
+            && path.to_string_lossy().starts_with(hidden.to_string_lossy().as_ref()))
+}
+
+fn holds(folder: &Path, hidden: &[PathBuf]) -> bool {
+    hidden.iter().any(|hidden| hidden != folder && hidden.starts_with(folder))
 }
 
 /// Leaves out what lies within another, and what isn't there.
@@ -99,6 +129,21 @@ mod tests {
         }
         let reaches_keys = places.iter().any(|place| home.path().join(".ssh").starts_with(place));
         assert!(!reaches_keys, "{places:?}");
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_among_a_folders_entries_and_what_isnt_is() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        for folder in ["data", "out/run/logs", "out/other"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        for file in ["evaluator.py", ".env", "evolve.db", "evolve.db-wal", "config.yaml", "out/run/best.py"] {
+            fs::write(at(file), "").unwrap();
+        }
+        assert_eq!(folder(top.path(), &[PathBuf::from("/elsewhere")]), [top.path()]);
+        let hidden = [at("evolve.db"), at("config.yaml"), at("out/run")];
+        assert_eq!(folder(top.path(), &hidden), [at("data"), at("evaluator.py"), at("out/other")]);
     }
 
     #[test]

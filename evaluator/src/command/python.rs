@@ -86,7 +86,7 @@ impl Python {
                 settings.file.display()
             )));
         }
-        let beside: Vec<PathBuf> = places::entries(&folder);
+        let beside: Vec<PathBuf> = places::entries(&folder, &hello.hidden);
         let mut read = vec![files.path().to_owned()];
         read.extend(beside.iter().cloned());
         read.extend(problem.sandbox.read.iter().cloned());

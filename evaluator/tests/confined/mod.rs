@@ -197,7 +197,7 @@ impl Launched {
         loop {
             match self.news() {
                 News::Started { tier, .. } => assert_eq!(tier, expected),
-                News::Memory(_) => {}
+                News::Memory(_) | News::Swept { .. } => {}
                 News::Ended(ended) => {
                     assert!(self.launcher.wait().unwrap().success());
                     return ended;

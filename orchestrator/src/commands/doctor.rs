@@ -68,9 +68,9 @@ async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>
     }
     findings.push(match open::evaluator(config, History::default()).await {
         Ok(evaluator) => {
-            let protocol = evaluator.measured_by().protocol.clone();
+            let by = evaluator.measured_by().clone();
             evaluator.shutdown().await;
-            ok("evaluator", format!("starts; protocol {protocol}"))
+            ok("evaluator", format!("starts; protocol {}{}", by.protocol, python(&by.parameters)))
         }
         Err(failure) => fail("evaluator", failure.message),
     });
@@ -85,6 +85,17 @@ async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>
         note("database", format!("{} (made by the first run)", path.display()))
     });
     findings.push(proposer(config));
+}
+
+/// Which Python evaluates, if one does.
+fn python(parameters: &serde_json::Value) -> String {
+    let python = &parameters["python"];
+    let (Some(version), Some(interpreter)) = (python["version"].as_str(), python["interpreter"].as_str())
+    else {
+        return String::new();
+    };
+    let cold = python["cold"].as_str().map(|why| format!("\nloaded anew for every program: {why}"));
+    format!("; Python {version} ({interpreter}){}", cold.unwrap_or_default())
 }
 
 /// Tries what a candidate might try, within the sandbox.

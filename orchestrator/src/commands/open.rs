@@ -75,6 +75,11 @@ pub(super) async fn evaluator(config: &Config, history: History) -> Result<Evalu
     options.harness = Some(harness(config));
     options.model_cache = config.model_cache.clone();
     options.sandbox = config.sandbox;
+    // Keys and other programs.
+    options.hidden = [&config.path, &config.database]
+        .into_iter()
+        .filter_map(|path| std::path::absolute(path).ok())
+        .collect();
     options.history = history;
     if let Some(builds) = config.evaluator.parallel_builds {
         options.builds = builds;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use evaluator::order::How;
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
 
 use crate::child::Child;
 use crate::memory::Meter;
@@ -37,6 +37,18 @@ impl Tree {
         &mut self.meter
     }
 
+    /// Kills what the command has started, and not the command. Whether nothing of it is left, as far as this system tells.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn sweep(&self) -> bool {
+        sweep_all_but(self.child.pid())
+    }
+
+    /// Elsewhere a process that left its group is not ours to find.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn sweep(&self) -> bool {
+        true
+    }
+
     /// Kills everything and waits until it is gone; says how the command itself ended.
     pub(crate) fn kill(&self) -> (How, u64) {
         // ESRCH only says that nobody is left. The child leads its group, unless that is what went wrong.
@@ -51,6 +63,29 @@ impl Tree {
             std::thread::sleep(Duration::from_millis(1));
         }
         ended
+    }
+}
+
+/// Kills and reaps every process below this one but one; whether none is left.
+#[cfg(target_os = "linux")]
+fn sweep_all_but(kept: Pid) -> bool {
+    use rustix::process::{getpid, waitpid};
+    let started = Instant::now();
+    loop {
+        let others: Vec<Pid> =
+            evaluator::descendants::of(getpid()).into_iter().filter(|pid| *pid != kept).collect();
+        if others.is_empty() {
+            return true;
+        }
+        if started.elapsed() > PATIENCE {
+            return false;
+        }
+        for pid in others {
+            let _ = kill_process(pid, Signal::KILL);
+            // Ours are those that their parents have left.
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+        std::thread::sleep(Duration::from_micros(500));
     }
 }
 

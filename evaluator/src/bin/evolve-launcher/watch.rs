@@ -152,6 +152,9 @@ fn wait(
                     // Whoever asks and goes without waiting is seen to be gone in the next round.
                     let _ = write_frame(control, &News::Memory(tree.meter().ask()));
                 }
+                Ok(Some(Ask::Sweep)) => {
+                    let _ = write_frame(control, &News::Swept { is_clean: tree.sweep() });
+                }
                 Ok(None) | Err(_) => return Ok(Reason::Stopped),
             }
         }

@@ -169,7 +169,7 @@ mod tests {
             returned("{\"combined_score\": 1, \"x\": {\"not finite\": \"inf\"}, \"inner\": {\"y\": 2}}");
         assert!(odd.verdict.is_ok());
         let texts: Vec<(&str, &str)> = odd.texts.iter().map(|(n, c)| (n.as_str(), c.as_str())).collect();
-        assert_eq!(texts, [("a", "1"), ("inner", "{\"y\":2}"), ("x", "inf")]);
+        assert_eq!(texts, [("a", "1"), ("x", "inf"), ("inner", "{\"y\":2}")]);
     }
 
     #[test]

@@ -186,6 +186,9 @@ class Server:
         return why
 
     def evaluate(self, job):
+        if not self.setup["alone"] and not self.clean():
+            # Whoever outlived the last evaluation for a moment has left something.
+            return False
         program = self.lay_out(job)
         pipes = [os.pipe() for _ in range(3)]
         ours = [pipe[0] for pipe in pipes]
@@ -319,9 +322,12 @@ class Guard:
 
     @classmethod
     def new(cls, calls):
-        if not calls or ctypes is None or not os.path.isdir("/proc/self/task"):
+        if not calls or ctypes is None:
             return None
-        own = {int(task) for task in os.listdir("/proc/self/task")}
+        try:
+            own = {int(task) for task in os.listdir("/proc/self/task")}
+        except OSError:
+            own = {os.getpid()}
         # All processes, and this one's group.
         forbidden = sorted(own) + [0xFFFFFFFF, (1 << 32) - os.getpgrp()]
         load, equal, give = 0x20, 0x15, 0x06

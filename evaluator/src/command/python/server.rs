@@ -200,6 +200,8 @@ pub(super) struct Server {
     running: Option<Running>,
     frames: Frames<OwnedReadHalf, OwnedWriteHalf>,
     stages: u32,
+    /// Whether it can leave nothing of an evaluation alive by itself.
+    alone: bool,
     pub(super) tier: Tier,
     /// Why evaluations load the module themselves, if they do.
     pub(super) cold: Option<String>,
@@ -239,7 +241,7 @@ impl Server {
                     tracing::warn!("{evaluator}: {warning}");
                 }
                 let cold = ready.cold;
-                Ok(Self { running: Some(running), frames, stages: setup.stages, tier, cold })
+                Ok(Self { running: Some(running), frames, stages: setup.stages, alone, tier, cold })
             }
             Ok(Ok(ready)) => Err(Stop::Broken(format!(
                 "{evaluator} can't be loaded by {} (Python {}): {}\n{}\n  hint: {}",
@@ -289,7 +291,13 @@ impl Server {
             })
         };
         match tokio::time::timeout(limit.saturating_add(PATIENCE), conversation).await {
-            Ok(Ok(answer)) => Ok(Evaluated::Answered(answer)),
+            Ok(Ok(mut answer)) => {
+                if let Some(running) = self.running.as_mut().filter(|_| !self.alone) {
+                    // Without a clean end it won't be used again.
+                    answer.is_clean &= running.sweep().await.unwrap_or(false);
+                }
+                Ok(Evaluated::Answered(answer))
+            }
             Ok(Err(_)) | Err(_) => {
                 let running =
                     self.running.take().ok_or_else(|| Stop::Broken("a server was used twice".to_owned()))?;

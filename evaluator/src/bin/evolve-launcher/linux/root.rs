@@ -56,6 +56,8 @@ pub(crate) fn build(sandbox: &Sandbox, scratch: &Path, identity: Identity) -> Re
         symlink(format!("/proc/self/{target}"), root.join("dev").join(name))
             .step(|| "filling /dev".to_owned())?;
     }
+    // The C library's semaphores, which Python's multiprocessing uses, are files there.
+    symlink(scratch, root.join("dev/shm")).step(|| "filling /dev".to_owned())?;
     // Before the old root goes: a user may only mount this where a whole one is in sight.
     let proc = root.join("proc");
     make_place(&proc, true)
