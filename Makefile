@@ -82,6 +82,8 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 	@cargo bench --quiet -p evaluator --bench evaluation
 	@echo "== the sandbox: starting a command, and compiling in it"
 	@cargo bench --quiet -p evaluator --bench sandbox
+	@echo "== evaluators in Python: forked from a warmed interpreter, and started anew"
+	@cargo bench --quiet -p evaluator --bench python
 	@echo "== trainer against MLX-LM: same model, same batches, same MLX, in turn"
 	@$(MAKE) --no-print-directory mlx-lm
 	@$(SETUP) cargo -- build --quiet --release -p trainer --bin tokens

@@ -165,7 +165,7 @@ impl Bench {
         let ended: Ended = loop {
             match trial_protocol::read_frame(&control)?.context("the launcher died")? {
                 News::Started { tier: started, .. } => tier = Some(started),
-                News::Memory(_) => {}
+                News::Memory(_) | News::Swept { .. } => {}
                 News::Ended(ended) => break ended,
             }
         };
