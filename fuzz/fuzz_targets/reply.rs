@@ -1,9 +1,10 @@
-//! A model's reply: whatever it holds, it gives a program with the parent's frame or a reason.
+//! A model's reply: whatever it holds, it gives a program with the parent's frame or a reason; and as lessons, a list or a reason.
 
 #![no_main]
 
 use evaluator::block;
 use libfuzzer_sys::fuzz_target;
+use orchestrator::lessons;
 use orchestrator::patch::{self, Form};
 use search::{Language, Outcome};
 
@@ -21,6 +22,13 @@ const PARENTS: [&str; 5] = [
 fuzz_target!(|data: &[u8]| {
     let Some((&how, text)) = data.split_first() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
+    match lessons::read(text, 8) {
+        Ok(lessons) => {
+            assert!((1..=8).contains(&lessons.len()));
+            assert!(lessons.iter().all(|lesson| !lesson.contains('\n') && lesson.chars().count() <= 401));
+        }
+        Err(reason) => assert!(!reason.is_empty()),
+    }
     let (reply, own) = text.split_once(NEXT).map_or((text, None), |(reply, own)| (reply, Some(own)));
     let parent = own.unwrap_or(PARENTS[usize::from(how / 6) % PARENTS.len()]);
     let form = if how % 2 == 0 { Form::Edits } else { Form::FullRewrite };
