@@ -75,14 +75,14 @@ pub enum BlockError {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Marker {
+pub(crate) enum Marker {
     Start,
     End,
 }
 
 /// What kind of marker a line is, if any: before the word only punctuation and spaces, after it no letter,
 /// digit, `-` or `_`.
-fn marker(line: &str) -> Option<Marker> {
+pub(crate) fn marker(line: &str) -> Option<Marker> {
     let word = line.trim_start_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
     let (kind, rest) = match (word.strip_prefix(START), word.strip_prefix(END)) {
         (Some(rest), _) => (Marker::Start, rest),

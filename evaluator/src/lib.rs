@@ -12,6 +12,7 @@
 
 pub mod ambient;
 pub mod block;
+pub mod bundle;
 mod challenge;
 pub mod client;
 mod command;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use trial_protocol::{CheckCase, Model, Training};
 
 use crate::block::{self, BlockError};
+use crate::bundle::{self, BundleError};
 use crate::noise::NoiseSettings;
 
 mod defaults;
@@ -81,7 +82,8 @@ pub struct CommandProblem {
     pub description: String,
     /// The language of the program.
     pub language: Language,
-    /// Start of the search, relative to the problem's folder.
+    /// Start of the search, relative to the problem's folder: a file, or a folder with all the program's files. Of a folder the
+    /// evaluator is given a folder.
     pub initial_program: PathBuf,
     /// The command and its arguments; the candidate's path is appended. An argument that names a file in the
     /// problem's folder (the first one only with a `/` in it) is made absolute. It runs in an empty folder of its own.
@@ -412,11 +414,26 @@ impl LoadedProblem {
     pub fn complete(mut problem: Problem, folder: &Path) -> Result<Self, ProblemError> {
         problem.validate().map_err(|message| ProblemError::Value { path: folder.to_owned(), message })?;
         problem.make_absolute(folder);
-        let initial = read(problem.initial_program())?;
+        let initial = read_initial(&problem)?;
         block::parse(&initial)
             .map_err(|source| ProblemError::Block { path: problem.initial_program().to_owned(), source })?;
         Ok(Self { problem, folder: folder.to_owned(), initial })
     }
+}
+
+/// The initial program; for command problems perhaps a folder.
+fn read_initial(problem: &Problem) -> Result<String, ProblemError> {
+    let path = problem.initial_program();
+    if matches!(problem, Problem::Kernel(_)) && path.is_dir() {
+        let message = "`initial_program` is a folder, and a kernel is one file".to_owned();
+        return Err(ProblemError::Value { path: path.to_owned(), message });
+    }
+    bundle::read(path).map_err(|error| match error {
+        BundleError::Read { path, source } => ProblemError::Read { path, source },
+        other => {
+            ProblemError::Value { path: path.to_owned(), message: format!("`initial_program`: {other}") }
+        }
+    })
 }
 
 fn read(path: &Path) -> Result<String, ProblemError> {

@@ -52,6 +52,18 @@ pub(crate) fn write_shared(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o644))
 }
 
+/// The same for a file within a folder, which is made if it isn't there. `name` has only plain parts.
+pub(crate) fn write_shared_within(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut inner = folder.to_owned();
+    let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
+    for part in std::iter::once("").chain(folders.split('/')) {
+        inner.push(part);
+        fs::create_dir_all(&inner)?;
+        fs::set_permissions(&inner, Permissions::from_mode(0o755))?;
+    }
+    write_shared(&inner.join(file), content)
+}
+
 fn remove_abandoned(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {

@@ -130,7 +130,7 @@ fn mistakes_are_errors_with_the_place() {
         (format!("{KERNEL}language: python\n"), &["language: rust"]),
         (KERNEL.replace("initial.rs", "absent.rs"), &["absent.rs can't be read"]),
         (COMMAND.replace("initial.py", "plain.py"), &["plain.py", "no EVOLVE-BLOCK"]),
-        (COMMAND.replace("[python3, evaluator.py, --fast]", "[]"), &["`command` is empty"]),
+        (COMMAND.replace("[python3, evaluator.py, --fast]", "[]"), &["neither `command` nor `python`"]),
         (format!("{COMMAND}parallel: 0\n"), &["parallel"]),
         (format!("{COMMAND}timeout: 5\n"), &["timeout"]),
         ("kind: [".to_owned(), &["problem.yaml"]),

@@ -8,12 +8,13 @@ use super::execute::{Execution, Executor, STDOUT_BYTES, Stdout};
 use super::judge::Judge;
 use super::metrics::{self, Rule};
 use super::{last_lines, measured};
+use crate::bundle;
 use crate::compile::text;
 use crate::job::Job;
 use crate::log::{Log, now};
 use crate::order::How;
 use crate::problem::CommandProblem;
-use crate::scratch::write_shared;
+use crate::scratch::{write_shared, write_shared_within};
 use crate::stop::Stop;
 use crate::trial::{Arm, Exit, TrialRecord};
 use crate::wire::Event;
@@ -76,7 +77,14 @@ impl External {
     ) -> Result<Execution, Stop> {
         let folder = self.executor.scratch.shared_folder("program")?;
         let program = folder.path().join(super::file_name(problem));
-        write_shared(&program, job.program.as_bytes())?;
+        match bundle::split(&job.program) {
+            Some(files) => {
+                for (name, text) in files {
+                    write_shared_within(&program, name, text.as_bytes())?;
+                }
+            }
+            None => write_shared(&program, job.program.as_bytes())?,
+        }
         let mut command = self.command.clone();
         command.push(text(&program)?.to_owned());
         let mut places = self.places.clone();

@@ -23,6 +23,7 @@ use super::execute::Executor;
 use super::metrics::Rule;
 use super::places;
 use crate::ambient::Ambient;
+use crate::bundle;
 use crate::job::Job;
 use crate::log::{Log, now};
 use crate::order::{How, Tier};
@@ -149,7 +150,12 @@ impl Python {
         let ambient = self.ambient();
         let mut record = TrialRecord::begin_in(ambient, number, stage, Arm::Candidate, 0, now());
         let clock = Instant::now();
-        let program = Program { name: &self.file_name, source: &job.program, seconds };
+        let name = &self.file_name;
+        let files = match bundle::split(&job.program) {
+            Some(files) => files.into_iter().map(|(inner, text)| (format!("{name}/{inner}"), text)).collect(),
+            None => vec![(name.clone(), job.program.as_str())],
+        };
+        let program = Program { name, files: &files, seconds };
         let evaluated = server.evaluate(&program).await?;
         record.wall_seconds = Some(clock.elapsed().as_secs_f64());
         record.ended_at = now();

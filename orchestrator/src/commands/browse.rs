@@ -74,7 +74,7 @@ pub(super) async fn best(
     alarm::say(alarm::of_runs(&db, Some(run)).await?);
     match out {
         Some(out) => {
-            std::fs::write(out, &program.source)
+            evaluator::bundle::write(&program.source, out)
                 .map_err(|error| Failure::usage(format!("{}: can't be written: {error}", out.display())))?;
             eprintln!("program {run}/{} ({about}) is in {}", program.number, out.display());
         }

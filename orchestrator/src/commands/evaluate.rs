@@ -22,8 +22,7 @@ pub(super) async fn evaluate(
 ) -> Result<ExitCode, Failure> {
     let config =
         Config::read(config, &Overrides { no_sandbox, ..Overrides::default() }).map_err(Failure::usage)?;
-    let source = std::fs::read_to_string(program)
-        .map_err(|error| Failure::usage(format!("{}: can't be read: {error}", program.display())))?;
+    let source = evaluator::bundle::read(program).map_err(|error| Failure::usage(error.to_string()))?;
     let evaluator = open::evaluator(&config, History::default()).await?;
     let watcher = watch(&evaluator);
     let kernel = token_hash(&source, config.problem.problem.language()).to_string();

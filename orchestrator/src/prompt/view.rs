@@ -18,6 +18,8 @@ pub(super) struct View<'a> {
     pub(super) parent: ProgramView<'a>,
     /// EVOLVE-BLOCKs of the parent.
     blocks: usize,
+    /// Files of the parent.
+    files: usize,
     /// Good programs, the best first.
     pub(super) top: Vec<ProgramView<'a>>,
     /// Programs that were chosen because they differ.
@@ -92,6 +94,7 @@ impl<'a> View<'a> {
             problem: ProblemView::of(&request.problem),
             parent: ProgramView::of(parent),
             blocks: evaluator::block::parse(&parent.source).map_or(1, |marked| marked.blocks.len()),
+            files: evaluator::bundle::split(&parent.source).map_or(1, |files| files.len()),
             top: programs(top),
             different: programs(different),
             partner: request.partner.as_ref().map(ProgramView::of),

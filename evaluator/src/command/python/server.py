@@ -240,10 +240,12 @@ class Server:
         os.mkdir(here, 0o700)
         for target in self.setup["beside"]:
             os.symlink(target, os.path.join(here, os.path.basename(target)))
-        path = os.path.join(folder, job["name"])
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(job["source"])
-        return path
+        for name, text in job["files"]:
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+        return os.path.join(folder, job["name"])
 
     def become_evaluation(self, program, ours, theirs):
         """In the fork. Never returns."""

@@ -100,8 +100,10 @@ impl Setup {
 /// One evaluation, as the server is told.
 #[derive(Debug, Serialize)]
 pub(super) struct Program<'a> {
+    /// What the evaluator is given: a file's name, or that of a folder.
     pub(super) name: &'a str,
-    pub(super) source: &'a str,
+    /// Names and texts of all files.
+    pub(super) files: &'a [(String, &'a str)],
     /// For each stage.
     pub(super) seconds: f64,
 }
