@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench bench-search bench-dora mlx-lm
+.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -9,6 +9,8 @@ MLX_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR)/mlx,$(CURDIR)/evaluat
 SETUP = cd evaluator/mlx && CARGO_TARGET_DIR=$(MLX_TARGET) cargo run --quiet --release -p mlx-setup --
 CACHE := $(if $(EVOLVE_CACHE),$(EVOLVE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/evolve)
 MLX_VERSION := 0.32.2
+OPENEVOLVE_VERSION := 0.4.0
+OPENEVOLVE = $(CACHE)/openevolve-$(OPENEVOLVE_VERSION)
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -106,3 +108,15 @@ bench-dora: mlx-lm ## the DoRA champion as a patch for MLX-LM: losses, speed, me
 
 bench-search: ## what evolution adds: evaluations to a target for every strategy, on synthetic landscapes
 	@cargo bench --quiet -p search --bench landscapes
+
+bench-openevolve: build ## evolve and OpenEvolve side by side at the same work: iterations per second, memory
+	@test -x $(OPENEVOLVE)/bin/python || { echo "== installing OpenEvolve $(OPENEVOLVE_VERSION) (once)"; python3 -m venv $(OPENEVOLVE) && \
+	  $(OPENEVOLVE)/bin/python -m pip install --quiet openevolve==$(OPENEVOLVE_VERSION); }
+	@echo "== OpenEvolve and evolve in turn, three rounds: some minutes"
+	@python3 bench/openevolve.py $(MAIN_TARGET)/release/evolve --openevolve $(OPENEVOLVE)/bin/python --rounds 3
+	@echo "== evolve alone, ten times as long: is it flat?"
+	@python3 bench/openevolve.py $(MAIN_TARGET)/release/evolve --iterations 20000
+
+bench-pipeline: build ## slow model calls kept under way with 1 000 to 50 000 programs stored, and how soon a run goes on
+	@echo "== model calls of half a second, 16 at once: some minutes"
+	@python3 bench/pipeline.py $(MAIN_TARGET)/release/evolve

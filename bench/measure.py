@@ -18,11 +18,11 @@ EVALUATOR = HERE / "work" / "evaluator.py"
 class Stub:
     """The stub server, for the time of a `with`."""
 
-    def __init__(self, latency=0.0):
-        self.latency = latency
+    def __init__(self, latency=0.0, skip=0):
+        self.options = ["--latency", str(latency), "--skip", str(skip)]
 
     def __enter__(self):
-        command = [sys.executable, str(HERE / "stub_server.py"), str(PROGRAM), "--latency", str(self.latency)]
+        command = [sys.executable, str(HERE / "stub_server.py"), str(PROGRAM), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.address = self.process.stdout.readline().strip()
         return self

@@ -61,12 +61,11 @@ def evolve_config(folder, stub, arguments):
         "name": "stub",
         "language": "python",
         "initial_program": str(PROGRAM),
-        "command": ["awk", "-f", "evaluate.awk"],
+        "python": {"file": str(EVALUATOR), "interpreter": arguments.python},
         "parallel": arguments.workers,
     }
     (folder / "problem").mkdir(exist_ok=True)
     (folder / "problem" / "problem.yaml").write_text(json.dumps(problem))
-    (folder / "problem" / "evaluate.awk").write_text('/^VALUE = / { printf "{\\"combined_score\\": %s}\\n", $3 }\n')
     return {
         "problem": "problem",
         "proposer": "llm",
@@ -82,6 +81,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("evolve", type=lambda text: str(Path(text).resolve()))
     parser.add_argument("--openevolve", metavar="PYTHON", help="without it only evolve runs")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter of evolve's evaluator; default: this one")
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1, help="how often both are run, in turn")

@@ -36,7 +36,7 @@ def main():
     ideal = arguments.in_flight / arguments.latency
     with tempfile.TemporaryDirectory() as temporary, Stub() as stub:
         folder, before = Path(temporary), 0
-        config = evolve_config(folder, stub, argparse.Namespace(iterations=0, workers=2))
+        config = evolve_config(folder, stub, argparse.Namespace(iterations=0, workers=2, python=sys.executable))
         config["llm"]["concurrency"] = arguments.in_flight
         config["lookahead"] = 2 * arguments.in_flight
         (folder / "config.yaml").write_text(json.dumps(config))

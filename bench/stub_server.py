@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An OpenAI-compatible server that answers at once, or always after the same time, with a program that it never sent before.
 
-    python3 stub_server.py PROGRAM [--latency SECONDS] [--port PORT]
+    python3 stub_server.py PROGRAM [--latency SECONDS] [--port PORT] [--skip REPLIES]
 
 The reply is PROGRAM as a whole, with another number in its line `VALUE = ...`. The first line of output is the server's address. GET /times tells when
 each request for a completion came (seconds of the monotonic clock); POST /latency with a number as its body sets the latency from then on.
@@ -20,10 +20,10 @@ GOLDEN = 0.6180339887498949
 class Replies:
     """The same program with ever new numbers between 0 and 1, spread evenly."""
 
-    def __init__(self, program):
+    def __init__(self, program, skip):
         before, _, after = re.split(r"^(VALUE = ).*$", program, maxsplit=1, flags=re.MULTILINE)
         self.before, self.after = f"Another number should help.\n\n```python\n{before}VALUE = ", f"{after.rstrip()}\n```\n"
-        self.count = 0
+        self.count = skip
 
     def next(self):
         self.count += 1
@@ -96,7 +96,7 @@ def completion(text, streamed):
 
 
 async def serve(arguments):
-    server = Server(Replies(arguments.program.read_text()), arguments.latency)
+    server = Server(Replies(arguments.program.read_text(), arguments.skip), arguments.latency)
     listener = await asyncio.get_running_loop().create_server(lambda: Connection(server), "127.0.0.1", arguments.port)
     print(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", flush=True)
     await listener.serve_forever()
@@ -107,6 +107,7 @@ def main():
     parser.add_argument("program", type=Path)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--skip", type=int, default=0, help="replies that another server has given already")
     asyncio.run(serve(parser.parse_args()))
 
 
