@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import EVALUATOR, PROGRAM, Stub, machine, run, spread, tenths
+from measure import EVALUATOR, PROGRAM, Stub, machine, own_place, run, spread, tenths
 
 # OpenEvolve's own defaults, written out for both.
 DATABASE = {"population_size": 1000, "archive_size": 100, "num_islands": 5}
@@ -49,7 +49,7 @@ def evolve(program, stub, arguments, folder):
     (folder / "config.yaml").write_text(json.dumps(evolve_config(folder, stub, arguments)))
     with open(folder / "said", "w") as said:
         command = [program, "run", "--config", "config.yaml", "--json"]
-        seconds, memory, code = run(command, stdout=said, stderr=subprocess.STDOUT, cwd=folder)
+        seconds, memory, code = run(command, stdout=said, stderr=subprocess.STDOUT, cwd=folder, env=own_place(folder))
     rows = sqlite3.connect(folder / "evolve.db").execute("SELECT count(*) FROM outcome WHERE number > 0 AND score IS NOT NULL")
     return seconds, memory, code, rows.fetchone()[0]
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import Stub, machine, run
+from measure import Stub, machine, own_place, run
 from openevolve import evolve_config
 
 # Left out at the beginning: requests that start together also end together at first.
@@ -35,7 +35,7 @@ def main():
     print(machine())
     ideal = arguments.in_flight / arguments.latency
     with tempfile.TemporaryDirectory() as temporary, Stub() as stub:
-        folder, before = Path(temporary), 0
+        folder = Path(temporary)
         config = evolve_config(folder, stub, argparse.Namespace(iterations=0, workers=2, python=sys.executable))
         config["llm"]["concurrency"] = arguments.in_flight
         config["lookahead"] = 2 * arguments.in_flight
@@ -49,7 +49,7 @@ def main():
             before, begun = len(stub.times()), time.monotonic()
             last = programs + round(ideal * (arguments.seconds + RAMP))
             memory = session(arguments.evolve, "resume", last, folder)
-            times = [at for at in stub.times()[before:]]
+            times = stub.times()[before:]
             counted = [at for at in times if at >= times[0] + RAMP]
             rate = (len(counted) - 1) / (counted[-1] - counted[0])
             print(f"{programs:>7} programs: {rate:.2f} proposals/s of {ideal:.0f} ideal ({rate / ideal:.1%}); first request after {times[0] - begun:.2f} s")
@@ -63,7 +63,7 @@ def session(evolve, verb, iterations, folder):
     command = [evolve, verb, "--json", "--iterations", str(iterations)]
     command += ["--config", "config.yaml"] if verb == "run" else ["--db", "evolve.db"]
     with open(folder / "said", "w") as said:
-        _, memory, code = run(command, stdout=said, stderr=subprocess.STDOUT, cwd=folder)
+        _, memory, code = run(command, stdout=said, stderr=subprocess.STDOUT, cwd=folder, env=own_place(folder))
     if code != 0:
         sys.exit(f"evolve {verb}: exit code {code}; it said:\n{(folder / 'said').read_text()[-2000:]}")
     return memory
