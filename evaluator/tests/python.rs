@@ -608,3 +608,19 @@ async fn multiprocessing_works_within_the_limits_of_an_evaluation() {
     let lines = "import multiprocessing\nwith multiprocessing.Pool(2) as pool: return float(sum(pool.map(abs, [-1, -2, 3])))";
     assert_eq!(score(&evaluator, lines).await.to_bits(), 6f64.to_bits());
 }
+
+#[tokio::test]
+async fn a_module_that_forks_would_break_is_loaded_by_each_evaluation_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tensorflow.py"), "").unwrap();
+    let source = "
+import os, tensorflow
+LOADED_BY = os.getpid()
+def evaluate(path): return {'combined_score': LOADED_BY == os.getpid() and 2.0 or 1.0}
+";
+    let problem = python_problem(folder.path(), source, &format!("{SETTINGS}{SINGLE}"));
+    let evaluator = Evaluator::spawn(options(folder.path(), problem)).await.unwrap();
+    let why = evaluator.measured_by().parameters["python"]["cold"].as_str().unwrap().to_owned();
+    assert!(why.contains("TensorFlow"), "{why}");
+    assert_eq!(score(&evaluator, "pass").await.to_bits(), 2f64.to_bits());
+}

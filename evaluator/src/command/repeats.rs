@@ -54,13 +54,12 @@ impl Repeats {
         let counting = if fresh_count { &self.fresh } else { &self.first };
         let metrics = means(counting);
         let first = self.first.swap_remove(0);
-        let reasons = [first.reason, reason].into_iter().filter(|reason| !reason.is_empty());
         Ok(Outcome::Measured(Measured {
             score,
             verdict: if rank == Rank::Better { Verdict::Improved } else { Verdict::Inconclusive },
             metrics,
             effects: Vec::new(),
-            reason: reasons.collect::<Vec<_>>().join("; "),
+            reason: if reason.is_empty() { first.reason } else { reason },
             // Of its logarithm, where it has one.
             score_error: error
                 .map(|error| error / score.get())
