@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline
+.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity compat check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -74,6 +74,17 @@ lint: mlx ## formatting and lints of both workspaces
 parity: mlx ## compare the trainer with reference runs made by MLX-LM: make parity DIR=path
 	@test -n "$(DIR)" || { echo "usage: make parity DIR=path/to/runs   (evaluator/mlx/trainer/tests/parity has some)"; exit 2; }
 	@$(SETUP) cargo -- run --quiet --release -p trainer --bin parity -- $(abspath $(DIR))
+
+# OpenEvolve and what its examples import, in an environment of its own.
+OPENEVOLVE := $(CACHE)/openevolve-0.4.0
+OPENEVOLVE_PACKAGES := openevolve==0.4.0 numpy scipy matplotlib scikit-learn pykalman PyWavelets beautifulsoup4 sympy requests \
+  jax optax tqdm numba orjson psutil toml pandas
+
+compat: build ## whether OpenEvolve's examples run as they are, with the metrics that it gives them: make compat DIR=path/to/examples
+	@test -d "$(DIR)" || { echo "usage: make compat DIR=path/to/openevolve/examples   (FLAGS=\"--only circle_packing\" for some of them)"; exit 2; }
+	@test -e $(OPENEVOLVE)/complete || { echo "== making an environment with OpenEvolve (once)"; python3 -m venv $(OPENEVOLVE) && \
+	  $(OPENEVOLVE)/bin/python -m pip install --quiet $(OPENEVOLVE_PACKAGES) && touch $(OPENEVOLVE)/complete; }
+	@$(OPENEVOLVE)/bin/python bench/compat.py --evolve $(MAIN_TARGET)/release/evolve $(FLAGS) $(abspath $(DIR))
 
 check-statistics: ## check the statistics against given values: make check-statistics DIR=path
 	@test -n "$(DIR)" || { echo "usage: make check-statistics DIR=path/with/golden.json/and/reference.json   (evaluator/tests/statistics/data has some)"; exit 2; }

@@ -127,6 +127,17 @@ pub fn parse(source: &str) -> Result<Marked, BlockError> {
     }
 }
 
+/// Like [`parse`], but a program without any marker is one block as a whole.
+pub fn parts(source: &str) -> Result<Marked, BlockError> {
+    match parse(source) {
+        Err(BlockError::None) => Ok(Marked {
+            frame: vec![String::new(), String::new()],
+            blocks: vec![Block { content: source.to_owned(), first_line: 1 }],
+        }),
+        marked => marked,
+    }
+}
+
 fn push(frame: &mut [String], text: &str) {
     if let Some(piece) = frame.last_mut() {
         piece.push_str(text);

@@ -66,7 +66,8 @@ impl CommandEvaluator {
         scratch: Arc<Scratch>,
     ) -> Result<Self, Stop> {
         let limit = problem.limits.program_bytes;
-        let gate = Gate::new(&hello.problem.initial, problem.language, limit, false).map_err(|refusal| {
+        let initial = &hello.problem.initial;
+        let gate = Gate::for_command(initial, problem.language, limit, problem.frame).map_err(|refusal| {
             let path = problem.initial_program.display();
             Stop::Broken(format!("{path}: the initial program is refused itself: {refusal}"))
         })?;

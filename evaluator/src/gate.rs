@@ -12,11 +12,14 @@ mod token;
 use search::{Language, Outcome};
 
 use crate::block::{self, Marked};
+use crate::problem::Frame;
 
 /// What a program has to respect.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    frame: Marked,
+    /// What must stay as it is; absent if nothing must.
+    frame: Option<Marked>,
+    kind: Frame,
     language: Language,
     limit: usize,
     is_kernel: bool,
@@ -48,8 +51,24 @@ impl Gate {
     /// A gate for programs that descend from `initial`, which itself must pass. `limit` is in bytes. Kernels
     /// additionally have to stay within what a kernel may use of Rust.
     pub fn new(initial: &str, language: Language, limit: usize, is_kernel: bool) -> Result<Self, Refusal> {
-        let frame = parse(initial)?;
-        let gate = Self { frame, language, limit, is_kernel };
+        let gate = Self { frame: Some(parse(initial)?), kind: Frame::Fixed, language, limit, is_kernel };
+        gate.pass(initial)?;
+        Ok(gate)
+    }
+
+    /// The same for a program of a command problem, of which `kind` says what must stay.
+    pub fn for_command(
+        initial: &str,
+        language: Language,
+        limit: usize,
+        kind: Frame,
+    ) -> Result<Self, Refusal> {
+        let frame = match kind {
+            Frame::Fixed => Some(parse(initial)?),
+            Frame::Optional => Some(parts(initial)?),
+            Frame::Free => None,
+        };
+        let gate = Self { frame, kind, language, limit, is_kernel: false };
         gate.pass(initial)?;
         Ok(gate)
     }
@@ -64,8 +83,9 @@ impl Gate {
         if let Some(line) = (1_u32..).zip(program.lines()).find(|(_, text)| text.contains('\0')) {
             return Err(Refusal::at(line.0, "a NUL character"));
         }
-        let program_parts = parse(program)?;
-        if let Some(line) = self.frame.first_frame_difference(&program_parts) {
+        let Some(frame) = &self.frame else { return Ok(()) };
+        let program_parts = if self.kind == Frame::Fixed { parse(program)? } else { parts(program)? };
+        if let Some(line) = frame.first_frame_difference(&program_parts) {
             let reason = "only the code within an EVOLVE-BLOCK may change; leave the rest as it is";
             return Err(Refusal::at(line, reason));
         }
@@ -82,4 +102,8 @@ impl Gate {
 fn parse(program: &str) -> Result<Marked, Refusal> {
     // The line is part of the message already.
     block::parse(program).map_err(|error| Refusal { line: None, reason: error.to_string() })
+}
+
+fn parts(program: &str) -> Result<Marked, Refusal> {
+    block::parts(program).map_err(|error| Refusal { line: None, reason: error.to_string() })
 }

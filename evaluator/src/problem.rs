@@ -85,6 +85,9 @@ pub struct CommandProblem {
     /// Start of the search, relative to the problem's folder: a file, or a folder with all the program's files. Of a folder the
     /// evaluator is given a folder.
     pub initial_program: PathBuf,
+    /// What of a program must stay as it is.
+    #[serde(default)]
+    pub frame: Frame,
     /// The command and its arguments; the candidate's path is appended. An argument that names a file in the
     /// problem's folder (the first one only with a `/` in it) is made absolute. It runs in an empty folder of its own.
     /// Either this or `python`.
@@ -120,6 +123,19 @@ pub struct CommandProblem {
     pub notes: String,
 }
 
+/// What of a program must stay as it is: the key `frame`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Frame {
+    /// Everything outside the EVOLVE-BLOCK, which there must be.
+    #[default]
+    Fixed,
+    /// The same; but a program without EVOLVE-BLOCK markers may change as a whole.
+    Optional,
+    /// Nothing is compared with the initial program. Proposals still leave alone what stands outside their parent's EVOLVE-BLOCK.
+    Free,
+}
+
 /// What a problem's command may do in the sandbox. It always has the system's libraries and tools, its interpreter, a private
 /// folder to write to, and the problem's folder (with a judge only the files that `command` names).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,6 +143,8 @@ pub struct CommandProblem {
 pub struct SandboxSettings {
     /// Further files and folders that it may read and execute.
     pub read: Vec<PathBuf>,
+    /// Programs that it starts, such as `rustc`: looked up in `PATH` by whoever reads the problem, who adds what they need to `read`.
+    pub programs: Vec<String>,
     /// Device files that it may use, such as a GPU's.
     pub devices: Vec<PathBuf>,
     /// Whether it may use the network.
@@ -340,6 +358,14 @@ impl Problem {
         }
     }
 
+    /// What of a program must stay as it is.
+    pub fn frame(&self) -> Frame {
+        match self {
+            Self::Kernel(_) => Frame::Fixed,
+            Self::Command(problem) => problem.frame,
+        }
+    }
+
     /// Limits on one evaluation.
     pub fn limits(&self) -> &Limits {
         match self {
@@ -415,7 +441,11 @@ impl LoadedProblem {
         problem.validate().map_err(|message| ProblemError::Value { path: folder.to_owned(), message })?;
         problem.make_absolute(folder);
         let initial = read_initial(&problem)?;
-        block::parse(&initial)
+        let marked = match problem.frame() {
+            Frame::Fixed => block::parse(&initial),
+            Frame::Optional | Frame::Free => block::parts(&initial),
+        };
+        marked
             .map_err(|source| ProblemError::Block { path: problem.initial_program().to_owned(), source })?;
         Ok(Self { problem, folder: folder.to_owned(), initial })
     }

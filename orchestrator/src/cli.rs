@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use search::ProgramId;
+use serde::{Deserialize, Serialize};
 
 /// Evolutionary code search whose results hold.
 ///
@@ -25,11 +26,22 @@ pub struct Cli {
     pub verbose: u8,
 }
 
+impl Cli {
+    /// How much diagnostics are wanted; OpenEvolve's DEBUG is `-vv`.
+    pub fn verbosity(&self) -> u8 {
+        match &self.command {
+            Command::Run(run) if run.openevolve.log_level == Some(LogLevel::Debug) => self.verbose.max(2),
+            _ => self.verbose,
+        }
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a search (or, with --resume, go on with the latest).
-    Run(RunArgs),
+    /// Start a search (or, with --resume, go on with the latest). Also as OpenEvolve is called: `evolve run
+    /// INITIAL_PROGRAM EVALUATOR --config config.yaml`.
+    Run(Box<RunArgs>),
     /// Go on with a search from where its database ends.
     Resume(ResumeArgs),
     /// List the runs in the database.
@@ -96,9 +108,14 @@ pub enum Command {
     Evaluate {
         /// The program.
         program: PathBuf,
-        /// The configuration whose problem it is for.
-        #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
-        config: PathBuf,
+        /// An evaluator as OpenEvolve has it: a Python file with `evaluate(path)`, or an executable that prints JSON.
+        evaluator: Option<PathBuf>,
+        /// The configuration whose problem it is for; with EVALUATOR one in OpenEvolve's words, or none.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// What the evaluator may do.
+        #[command(flatten)]
+        access: AccessArgs,
         /// Run the program with nothing between it and this machine. Every report will say so, in red.
         #[arg(long)]
         no_sandbox: bool,
@@ -121,6 +138,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a run of an OpenEvolve checkpoint, to be looked at, and gone on with if its evaluator is named.
+    Import(ImportArgs),
+    /// Write a run out: as a checkpoint for OpenEvolve and its visualizer, or as a table for other tools.
+    Export(ExportArgs),
     /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
     /// sandbox and its judge hold.
     Doctor {
@@ -139,15 +160,80 @@ pub enum Command {
 /// `evolve run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The configuration.
-    #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
-    pub config: PathBuf,
+    /// The configuration (default: config.yaml here; as OpenEvolve is called: none, and its defaults).
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// OpenEvolve's call.
+    #[command(flatten)]
+    pub openevolve: OpenEvolveArgs,
     /// Go on with the latest run in the database instead of starting one.
     #[arg(long)]
     pub resume: bool,
     /// What overrides the configuration.
     #[command(flatten)]
     pub overrides: Overrides,
+}
+
+/// What OpenEvolve's command line has, with its meaning.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "As OpenEvolve is called")]
+pub struct OpenEvolveArgs {
+    /// The program to start from.
+    #[arg(requires = "evaluator")]
+    pub initial_program: Option<PathBuf>,
+    /// A Python file with `evaluate(path)`, or an executable that prints JSON.
+    pub evaluator: Option<PathBuf>,
+    /// Where results go: the database, `best/best_program.*` and `best/best_program_info.json` [default:
+    /// `openevolve_output` beside the initial program].
+    #[arg(short, long, value_name = "DIR", requires = "evaluator")]
+    pub output: Option<PathBuf>,
+    /// Go on from an OpenEvolve checkpoint, which is imported as a run of its own, or from an output folder of evolve's.
+    #[arg(long, value_name = "DIR", requires = "evaluator", conflicts_with = "resume")]
+    pub checkpoint: Option<PathBuf>,
+    /// How much is said: WARNING and above only warnings, DEBUG what happens inside.
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "LEVEL", requires = "evaluator")]
+    pub log_level: Option<LogLevel>,
+    /// Base of the model's endpoint, in place of the configuration's.
+    #[arg(long, value_name = "URL", requires = "evaluator")]
+    pub api_base: Option<String>,
+    /// The model, in place of the configuration's.
+    #[arg(long, value_name = "NAME", requires = "evaluator")]
+    pub primary_model: Option<String>,
+    /// A second model, asked in a fifth of the cases.
+    #[arg(long, value_name = "NAME", requires = "evaluator")]
+    pub secondary_model: Option<String>,
+    /// What the evaluator may do.
+    #[command(flatten)]
+    pub access: AccessArgs,
+}
+
+/// What an evaluator may do besides computing and reading its folder.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AccessArgs {
+    /// The Python interpreter for the evaluator [default: python3 in PATH, so that of an active environment].
+    #[arg(long, value_name = "FILE", requires = "evaluator")]
+    pub python: Option<PathBuf>,
+    /// Let the evaluator use the network.
+    #[arg(long, requires = "evaluator")]
+    pub allow_network: bool,
+    /// Let the evaluator read this file or folder too.
+    #[arg(long, value_name = "PATH", requires = "evaluator")]
+    pub allow_read: Vec<PathBuf>,
+    /// Let the evaluator, and the programs it runs, see this environment variable.
+    #[arg(long, value_name = "NAME", requires = "evaluator")]
+    pub pass_env: Vec<String>,
+}
+
+/// OpenEvolve's levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Critical,
 }
 
 /// `evolve resume`.
@@ -177,6 +263,48 @@ pub struct PromptArgs {
     /// A configuration to use in place of the one stored with the run, such as one with another `prompt` section.
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// `evolve import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// An OpenEvolve checkpoint (`openevolve_output/checkpoints/checkpoint_100`).
+    pub checkpoint: PathBuf,
+    /// The program that the search began with, if the checkpoint has lost it.
+    #[arg(long, value_name = "FILE")]
+    pub initial: Option<PathBuf>,
+    /// Its evaluator: with it the run can be resumed.
+    #[arg(long, value_name = "FILE", requires = "initial")]
+    pub evaluator: Option<PathBuf>,
+    /// Its configuration, in OpenEvolve's words.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `evolve export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The run (default: the latest).
+    pub run: Option<i64>,
+    /// What to write.
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// Where to: a folder for `openevolve` (a new or empty one), else a file.
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+}
+
+/// What can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A checkpoint folder.
+    Openevolve,
+    /// An array of objects, one for each proposal.
+    Json,
+    /// One row for each proposal.
+    Csv,
+    /// One row for each proposal, typed columns, compressed.
+    Parquet,
 }
 
 /// `evolve report`.
@@ -244,6 +372,9 @@ pub struct Overrides {
     /// Stop after this many seconds (`max_wall_seconds`).
     #[arg(long, value_name = "SECONDS")]
     pub max_wall_seconds: Option<f64>,
+    /// Who proposes, in place of the configuration's `proposer`: llm, rewrite, or both (`rewrite` needs no key).
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
+    pub proposer: Vec<ProposerName>,
     /// Events as JSON lines on standard output.
     #[arg(long)]
     pub json: bool,
@@ -253,6 +384,16 @@ pub struct Overrides {
     /// No model will be asked: variables that hold keys need not be set.
     #[arg(skip)]
     pub offline: bool,
+}
+
+/// Who proposes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProposerName {
+    /// A language model.
+    Llm,
+    /// The embedded rewrite rules.
+    Rewrite,
 }
 
 /// How tables are printed.

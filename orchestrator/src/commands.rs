@@ -3,11 +3,15 @@
 
 mod alarm;
 mod attacks;
+mod best_folder;
 mod browse;
 mod calibrate;
 mod doctor;
 mod evaluate;
+mod export;
+mod import;
 mod open;
+mod openevolve;
 mod prompt;
 mod report;
 mod run;
@@ -20,7 +24,7 @@ use crate::exit_code::{ExitCode, Failure};
 
 /// Does it, says what went wrong, and returns the exit code.
 pub async fn carry_out(cli: Cli) -> ExitCode {
-    match dispatch(cli).await {
+    match Box::pin(dispatch(cli)).await {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("error: {}", text::printable(&failure.message));
@@ -38,7 +42,7 @@ pub fn fail_to_start(error: &std::io::Error) -> std::process::ExitCode {
 async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let db = cli.db.as_deref();
     match cli.command {
-        Command::Run(arguments) => run::run(db, &arguments).await,
+        Command::Run(arguments) => Box::pin(run::run(db, &arguments)).await,
         Command::Resume(arguments) => run::resume(db, &arguments).await,
         Command::Runs { format } => browse::runs(db, format).await,
         Command::Best { run, out } => browse::best(db, run, out.as_deref()).await,
@@ -48,9 +52,17 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Query { expression, sql, run, all_runs, format } => {
             browse::query(db, expression.as_deref(), sql, run, all_runs, format).await
         }
-        Command::Evaluate { program, config, no_sandbox, json } => {
-            evaluate::evaluate(&program, &config, no_sandbox, json).await
+        Command::Evaluate { program, evaluator, config, access, no_sandbox, json } => {
+            let config = match evaluator {
+                Some(evaluator) => {
+                    openevolve::evaluating(&program, &evaluator, config.as_deref(), &access, no_sandbox)?
+                }
+                None => evaluate::configured(config.as_deref(), no_sandbox)?,
+            };
+            evaluate::evaluate(&program, config, json).await
         }
+        Command::Import(arguments) => import::import(db, &arguments).await,
+        Command::Export(arguments) => export::export(db, &arguments).await,
         Command::Report(arguments) => report::report(db, &arguments).await,
         Command::Prompt(arguments) => prompt::prompt(db, &arguments).await,
         Command::Lessons { run, all, json } => prompt::lessons(db, run, all, json).await,

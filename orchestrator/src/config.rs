@@ -1,7 +1,9 @@
 //! The configuration: read once, checked once, then plain data. The only place that reads the environment.
 
 mod environment;
+pub mod openevolve;
 mod problem;
+mod programs;
 mod proposers;
 pub mod yaml;
 
@@ -11,6 +13,7 @@ use evaluator::LoadedProblem;
 use search::SearchConfig;
 use serde::Deserialize;
 
+use self::openevolve::OpenEvolve;
 use self::proposers::Proposers;
 pub use self::proposers::{ProposerChoice, WeightedProposer};
 pub use self::yaml::ConfigError;
@@ -18,10 +21,11 @@ use crate::cli::Overrides;
 use crate::lessons::LessonSettings;
 use crate::operator::Operator;
 use crate::prompt::PromptSettings;
+use crate::proposer::Secret;
 use crate::proposer::llm::LlmSettings;
 
 /// `config.yaml` as written. Unknown keys are errors; every key works.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
     problem: PathBuf,
@@ -108,6 +112,8 @@ pub struct Config {
     pub search_path: String,
     /// Where models named by hub id are kept.
     pub model_cache: Option<PathBuf>,
+    /// Present in a run that was called as OpenEvolve is.
+    pub openevolve: Option<OpenEvolve>,
 }
 
 fn default_database() -> PathBuf {
@@ -129,20 +135,39 @@ fn default_iterations() -> u64 {
 impl Config {
     /// Reads and checks a configuration file.
     pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let (file, text) = yaml::read::<ConfigFile>(path)?;
-        Self::check(path, file, text, overrides)
+        let text = yaml::read_text(path)?;
+        let file = yaml::parse::<ConfigFile>(path, &text).map_err(|error| advise(path, &text, error))?;
+        Self::of_file(path, file, &text, overrides)
     }
 
     /// Checks a configuration stored with a run. `path` is where it was read from then.
     pub fn from_stored(path: &Path, text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        if openevolve::is_stored(text) {
+            return openevolve::from_stored(path, text, overrides);
+        }
         let file = yaml::parse::<ConfigFile>(path, text)?;
-        Self::check(path, file, text.to_owned(), overrides)
+        Self::of_file(path, file, text, overrides)
+    }
+
+    fn of_file(
+        path: &Path,
+        file: ConfigFile,
+        text: &str,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let stored = storable(path, text, file.llm.as_ref())?;
+        let problem = folder_of(path).join(&file.problem);
+        Self::check(path, file, stored, overrides, || problem::read(path, &problem))
     }
 
     /// Only the database's place, for commands that just read it.
     pub fn database_of(path: &Path) -> Result<PathBuf, ConfigError> {
-        let (file, _) = yaml::read::<ConfigFile>(path)?;
-        Ok(folder_of(path).join(file.database))
+        let text = yaml::read_text(path)?;
+        match yaml::parse::<ConfigFile>(path, &text) {
+            Ok(file) => Ok(folder_of(path).join(file.database)),
+            Err(_) if openevolve::looks_like_one(path, &text) => Ok(openevolve::database_in(folder_of(path))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a language model proposes, alone or with others.
@@ -156,11 +181,13 @@ impl Config {
         names.join(" + ")
     }
 
+    /// `text` is what is stored with a run.
     fn check(
         path: &Path,
         file: ConfigFile,
         text: String,
         overrides: &Overrides,
+        problem: impl FnOnce() -> Result<LoadedProblem, ConfigError>,
     ) -> Result<Self, ConfigError> {
         let wrong = |what: String| ConfigError::new(path, what);
         let folder = folder_of(path);
@@ -177,13 +204,18 @@ impl Config {
         {
             return Err(wrong(format!("`target_score` must be a finite number, not {target}")));
         }
-        let text = storable(path, &text, file.llm.as_ref())?;
-        let llm = match file.llm {
+        let has_model = file.llm.as_ref().is_some_and(|llm| !llm.models.is_empty());
+        let proposers = match &overrides.proposer[..] {
+            [] => file.proposer,
+            names => Proposers::named(names),
+        };
+        let proposers = proposers.check(path, folder, has_model)?;
+        // Whom nobody asks needs no key.
+        let llm = file.llm.filter(|_| asks_model(&proposers));
+        let llm = match llm {
             Some(llm) if !overrides.offline => Some(environment::expand(path, llm)?),
             as_written => as_written,
         };
-        let has_model = llm.as_ref().is_some_and(|llm| !llm.models.is_empty());
-        let proposers = file.proposer.check(path, folder, has_model)?;
         check_operators(path, &proposers, &file.search)?;
         let mut search = file.search;
         if search.bandit.operators.is_empty() && asks_model(&proposers) {
@@ -211,7 +243,7 @@ impl Config {
         Ok(Self {
             path: path.to_owned(),
             text,
-            problem: problem::read(path, &folder.join(&file.problem))?,
+            problem: problem()?,
             database: folder.join(file.database),
             random_seed: overrides.seed.unwrap_or(file.random_seed),
             max_iterations: overrides.iterations.unwrap_or(file.max_iterations),
@@ -229,8 +261,24 @@ impl Config {
             sandbox: !overrides.no_sandbox,
             search_path: environment::path(),
             model_cache: environment::model_cache(),
+            openevolve: None,
         })
     }
+}
+
+/// A file in OpenEvolve's words needs OpenEvolve's call.
+fn advise(path: &Path, text: &str, error: ConfigError) -> ConfigError {
+    if !openevolve::looks_like_one(path, text) {
+        return error;
+    }
+    ConfigError {
+        place: None,
+        ..ConfigError::new(path, "is a configuration for OpenEvolve, which names no problem")
+    }
+    .hint(format!(
+        "name program and evaluator, as there: evolve run INITIAL_PROGRAM EVALUATOR --config {}",
+        path.display()
+    ))
 }
 
 fn asks_model(proposers: &[WeightedProposer]) -> bool {
@@ -255,14 +303,16 @@ fn check_operators(
 
 /// The configuration's text without keys written out in full, as it is stored with a run.
 fn storable(path: &Path, text: &str, llm: Option<&LlmSettings>) -> Result<String, ConfigError> {
-    let text = environment::without_keys(text, llm);
+    let keys: Vec<Secret> = llm.into_iter().flat_map(environment::keys).cloned().collect();
+    let text = environment::without_these(text, &keys);
     let hidden = || {
         ConfigError::new(path, "`api_key` is written in a way that can't be kept out of the database")
             .hint("write it on one line and without escapes, or better as ${NAME}")
     };
     // YAML has many ways to write a text, so look at what would be read back.
     let stored = yaml::parse::<ConfigFile>(path, &text).map_err(|_| hidden())?;
-    if stored.llm.as_ref().is_some_and(environment::has_key_in_full) { Err(hidden()) } else { Ok(text) }
+    let is_in_full = stored.llm.iter().flat_map(environment::keys).any(environment::is_key_in_full);
+    if is_in_full { Err(hidden()) } else { Ok(text) }
 }
 
 /// The folder that relative paths in a configuration start from.

@@ -1,5 +1,6 @@
 //! The program `evolve`: configuration, run loop, proposers, command line. `ARCHITECTURE.md` tells the main path.
 
+pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;

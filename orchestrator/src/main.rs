@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         return commands::fail_to_start(&error);
     }
     let cli = Cli::parse();
-    logging::start(cli.verbose);
+    logging::start(cli.verbosity());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return commands::fail_to_start(&error),

@@ -123,7 +123,7 @@ impl From<PatchError> for Outcome {
 /// The program that `reply` makes of `parent`. Edits (also as a diff, or in JSON) are welcome where a full rewrite was asked
 /// for, and so is a whole program where edits were.
 pub fn apply(reply: &str, parent: &str, form: Form, language: Language) -> Result<String, PatchError> {
-    let marked = block::parse(parent)?;
+    let marked = block::parts(parent)?;
     let answer = reply::Answer::new(reply);
     let program = match answer.content(&marked, form, language)? {
         Content::Edits(edits) if edits.len() > MOST_EDITS => return Err(PatchError::TooMany(edits.len())),

@@ -22,6 +22,8 @@ pub enum Style {
     Plain,
     /// One JSON object an event, on standard output.
     Json,
+    /// Warnings only, on standard error.
+    Quiet,
 }
 
 impl Style {
@@ -79,6 +81,12 @@ impl Screen {
                     self.lines.push('\n');
                 }
             }
+            Style::Quiet => {
+                if let (Event::Warning { .. }, Some(line)) = (event, line(event)) {
+                    self.lines.push_str(&line);
+                    self.lines.push('\n');
+                }
+            }
             Style::Bar => self.show_bar(event),
         }
     }
@@ -116,7 +124,7 @@ impl Screen {
             Style::Json => {
                 std::io::stdout().write_all(lines.as_bytes()).and_then(|()| std::io::stdout().flush())
             }
-            Style::Plain => std::io::stderr().write_all(lines.as_bytes()),
+            Style::Plain | Style::Quiet => std::io::stderr().write_all(lines.as_bytes()),
             Style::Bar => Ok(()),
         };
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
+use search::ProgramId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _,
@@ -62,6 +63,32 @@ impl ProgramDb {
             table.rows.push(values(&row));
         }
         Ok(table)
+    }
+
+    /// Up to `limit` rows of the view `proposals` with all its columns, in order of numbers, from behind `after` on. For
+    /// writing a run out without holding all of it.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchRun`].
+    pub async fn proposals(
+        &self,
+        run: RunId,
+        after: Option<ProgramId>,
+        limit: u32,
+    ) -> Result<Table, DbError> {
+        self.run(run).await?;
+        let rows =
+            sqlx::query("SELECT * FROM proposals WHERE run = ? AND number > ? ORDER BY number LIMIT ?")
+                .bind(run)
+                .bind(after.map_or(-1, |after| after.0.cast_signed()))
+                .bind(limit)
+                .fetch_all(self.readers())
+                .await
+                .map_err(self.error())?;
+        let columns =
+            rows.first().map(|row| row.columns().iter().map(|column| column.name().to_owned()).collect());
+        let rows = rows.iter().map(values).collect();
+        Ok(Table { columns: columns.unwrap_or_default(), rows, truncated: false })
     }
 
     /// Answers one SQL query that only reads, within [`SqlLimits::default`].

@@ -1,7 +1,7 @@
 //! Runs: one configuration, seed and history each.
 
 use search::ProgramId;
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use crate::db::ProgramDb;
 use crate::error::DbError;
@@ -82,19 +82,7 @@ impl ProgramDb {
     /// Stores a run together with its initial program, which is number 0 and needs no [`ProgramDb::store_proposal`].
     pub async fn create_run(&self, run: &NewRun) -> Result<RunId, DbError> {
         let mut write = self.begin().await?;
-        let id = sqlx::query_scalar(
-            "INSERT INTO run (title, problem, config, config_path, seed, lookahead)
-             VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-        )
-        .bind(&run.title)
-        .bind(&run.problem)
-        .bind(&run.config)
-        .bind(&run.config_path)
-        .bind(run.seed.cast_signed())
-        .bind(run.lookahead)
-        .fetch_one(write.connection())
-        .await
-        .map_err(self.error())?;
+        let id = insert_run(write.connection(), run).await.map_err(self.error())?;
         insert_initial(write.connection(), id, &run.initial).await.map_err(self.error())?;
         write.commit().await?;
         Ok(id)
@@ -151,4 +139,23 @@ impl ProgramDb {
             Err(error) => self.error()(error),
         }
     }
+}
+
+/// The row itself, without any program.
+pub(crate) async fn insert_run(
+    connection: &mut SqliteConnection,
+    run: &NewRun,
+) -> Result<RunId, sqlx::Error> {
+    sqlx::query_scalar(
+        "INSERT INTO run (title, problem, config, config_path, seed, lookahead)
+         VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+    )
+    .bind(&run.title)
+    .bind(&run.problem)
+    .bind(&run.config)
+    .bind(&run.config_path)
+    .bind(run.seed.cast_signed())
+    .bind(run.lookahead)
+    .fetch_one(connection)
+    .await
 }

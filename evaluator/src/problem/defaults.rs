@@ -39,6 +39,7 @@ impl Default for SandboxSettings {
     fn default() -> Self {
         Self {
             read: Vec::new(),
+            programs: Vec::new(),
             devices: Vec::new(),
             network: false,
             processes: 64,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use program_db::{ProgramDb, Table, Value};
+use program_db::{Program, ProgramDb, RunId, Table, Value};
 use search::ProgramId;
 use similar::TextDiff;
 
@@ -62,14 +62,11 @@ pub(super) async fn best(
 ) -> Result<ExitCode, Failure> {
     let db = reading(db).await?;
     let run = run_of(&db, run).await?;
-    let program = match db.incumbent(run).await.map_err(storage)? {
-        Some(incumbent) => incumbent,
-        None => db.best(run, 1).await.map_err(storage)?.into_iter().next().ok_or_else(|| {
-            Failure::usage(format!(
-                "run {run} has no measured program yet; `evolve resume {run}` goes on with it"
-            ))
-        })?,
-    };
+    let program = best_of(&db, run).await?.ok_or_else(|| {
+        Failure::usage(format!(
+            "run {run} has no measured program yet; `evolve resume {run}` goes on with it"
+        ))
+    })?;
     let about = program.outcome.as_ref().map(ToString::to_string).unwrap_or_default();
     alarm::say(alarm::of_runs(&db, Some(run)).await?);
     match out {
@@ -84,6 +81,14 @@ pub(super) async fn best(
         }
     }
     Ok(ExitCode::Success)
+}
+
+/// The best program that is claimed to be better than the initial one; if none is, that with the highest score.
+pub(super) async fn best_of(db: &ProgramDb, run: RunId) -> Result<Option<Program>, Failure> {
+    match db.incumbent(run).await.map_err(storage)? {
+        Some(incumbent) => Ok(Some(incumbent)),
+        None => Ok(db.best(run, 1).await.map_err(storage)?.into_iter().next()),
+    }
 }
 
 /// A source as it is where a program reads it, made safe where a person does.

@@ -14,14 +14,13 @@ use crate::event::Event;
 use crate::exit_code::{ExitCode, Failure};
 use crate::{progress, report};
 
-pub(super) async fn evaluate(
-    program: &Path,
-    config: &Path,
-    no_sandbox: bool,
-    json: bool,
-) -> Result<ExitCode, Failure> {
-    let config =
-        Config::read(config, &Overrides { no_sandbox, ..Overrides::default() }).map_err(Failure::usage)?;
+/// What a configuration of ours says.
+pub(super) fn configured(config: Option<&Path>, no_sandbox: bool) -> Result<Config, Failure> {
+    let path = config.unwrap_or(Path::new("config.yaml"));
+    Config::read(path, &Overrides { no_sandbox, ..Overrides::default() }).map_err(Failure::usage)
+}
+
+pub(super) async fn evaluate(program: &Path, config: Config, json: bool) -> Result<ExitCode, Failure> {
     let source = evaluator::bundle::read(program).map_err(|error| Failure::usage(error.to_string()))?;
     let evaluator = open::evaluator(&config, History::default()).await?;
     let watcher = watch(&evaluator);

@@ -8,7 +8,7 @@ use evaluator::{Evaluator, EvaluatorOptions, Problem};
 use program_db::{DbError, ProgramDb, RunId};
 
 use crate::cli::ProgramRef;
-use crate::config::{Config, ProposerChoice};
+use crate::config::{Config, ProposerChoice, openevolve};
 use crate::exit_code::{ExitCode, Failure};
 use crate::proposer::llm::LlmProposer;
 use crate::proposer::replay::ReplayProposer;
@@ -26,6 +26,9 @@ pub(super) fn database_path(db: Option<&Path>) -> Result<PathBuf, Failure> {
     match db {
         Some(path) => Ok(path.to_owned()),
         None if config.is_file() => Config::database_of(config).map_err(Failure::usage),
+        None if openevolve::database_in(Path::new("")).is_file() => {
+            Ok(openevolve::database_in(Path::new("")))
+        }
         None => Ok("evolve.db".into()),
     }
 }

@@ -9,9 +9,9 @@ use program_db::{DbError, NewProgram, NewRun, ProgramDb, RunId};
 use search::{Fingerprint, Outcome};
 use tokio_util::sync::CancellationToken;
 
-use super::alarm;
 use super::open::{self, storage};
 use super::text::printable;
+use super::{alarm, best_folder, openevolve};
 use crate::cli::{ResumeArgs, RunArgs};
 use crate::config::Config;
 use crate::event::{Event, Events, StopReason};
@@ -20,7 +20,13 @@ use crate::run::{Run, Store};
 use crate::{progress, report};
 
 pub(super) async fn run(db: Option<&Path>, arguments: &RunArgs) -> Result<ExitCode, Failure> {
-    let config = Config::read(&arguments.config, &arguments.overrides).map_err(Failure::usage)?;
+    if let (Some(initial), Some(evaluator)) =
+        (&arguments.openevolve.initial_program, &arguments.openevolve.evaluator)
+    {
+        return openevolve::run(db, arguments, initial, evaluator).await;
+    }
+    let config = arguments.config.as_deref().unwrap_or(Path::new("config.yaml"));
+    let config = Config::read(config, &arguments.overrides).map_err(Failure::usage)?;
     let db = ProgramDb::open(db.unwrap_or(&config.database)).await.map_err(storage)?;
     let run = if arguments.resume { Some(db.latest_run().await.map_err(storage)?.id) } else { None };
     search(config, db, run, arguments.overrides.json).await
@@ -50,7 +56,12 @@ pub(super) async fn resume(db: Option<&Path>, arguments: &ResumeArgs) -> Result<
 }
 
 /// Starts or goes on with a run, shows how it goes, and reports what it found.
-async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -> Result<ExitCode, Failure> {
+pub(super) async fn search(
+    config: Config,
+    db: ProgramDb,
+    run: Option<RunId>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let proposer = open::proposer(&config)?;
     let problem = Arc::new(open::problem_text(&config)?);
     // Before the run is in the database: a missing harness shall leave no empty run behind.
@@ -65,7 +76,13 @@ async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -
     };
     let _lock = db.lock_run(run).map_err(storage)?;
     let events = Events::default();
-    let screen = progress::show(progress::Style::choose(json), events.subscribe());
+    let quiet = openevolve::is_quiet(&config);
+    let style = if quiet && !json { progress::Style::Quiet } else { progress::Style::choose(json) };
+    let screen = progress::show(style, events.subscribe());
+    let best = config.openevolve.as_ref().map(|openevolve| {
+        let call = &openevolve.call;
+        best_folder::keep(db.clone(), run, &call.output, &call.initial_program, events.subscribe())
+    });
     let sandbox = evaluator.measured_by().sandbox;
     alarm::say(alarm::of_one(Some(sandbox.as_str())));
     events.send(started(&db, run, &config, sandbox).await?);
@@ -86,6 +103,9 @@ async fn search(config: Config, db: ProgramDb, run: Option<RunId>, json: bool) -
     db.end_session(session, &reason).await.map_err(storage)?;
     // The events' senders are gone with the run, so this ends.
     let _ = screen.await;
+    if let Some(best) = best {
+        let _ = best.await;
+    }
     let reason = result?;
     if !json {
         print!("{}", printable(&summary(&db, run).await?));

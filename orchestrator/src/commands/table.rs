@@ -72,17 +72,22 @@ fn csv_text(table: &Table) -> Result<String, Failure> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(&table.columns).map_err(|error| internal(&error))?;
     for row in &table.rows {
-        let record = row.iter().map(|value| match value {
-            Value::Null => String::new(),
-            Value::Integer(number) => number.to_string(),
-            Value::Real(number) => number.to_string(),
-            Value::Text(text) => text.clone(),
-            Value::Blob(bytes) => hexadecimal(bytes),
-        });
+        let record = row.iter().map(csv_field);
         writer.write_record(record).map_err(|error| internal(&error))?;
     }
     let bytes = writer.into_inner().map_err(|error| internal(&error))?;
     String::from_utf8(bytes).map_err(|error| internal(&error))
+}
+
+/// A value as a field of CSV, unquoted.
+pub(super) fn csv_field(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Blob(bytes) => hexadecimal(bytes),
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

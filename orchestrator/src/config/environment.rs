@@ -22,14 +22,15 @@ pub(super) fn path() -> String {
 /// Stands in a stored configuration where a key was written out in full. Text to YAML, quoted or not.
 const NOT_STORED: &str = "(not stored)";
 
-/// Whether a key is written out in full.
-pub(super) fn has_key_in_full(llm: &LlmSettings) -> bool {
-    keys(llm).any(|key| is_in_full(key) && key != NOT_STORED)
+/// Whether a key is written out in full, and not taken out.
+pub(super) fn is_key_in_full(key: &Secret) -> bool {
+    is_in_full(key.expose()) && key.expose() != NOT_STORED
 }
 
-fn keys(llm: &LlmSettings) -> impl Iterator<Item = &str> {
+/// All keys that are written, whichever way.
+pub(super) fn keys(llm: &LlmSettings) -> impl Iterator<Item = &Secret> {
     let of_models = llm.models.iter().filter_map(|model| model.api_key.as_ref());
-    llm.api_key.iter().chain(of_models).map(Secret::expose)
+    llm.api_key.iter().chain(of_models)
 }
 
 fn is_in_full(key: &str) -> bool {
@@ -37,12 +38,36 @@ fn is_in_full(key: &str) -> bool {
 }
 
 /// The configuration's text as it may be stored: keys that were written out in full are taken out.
-pub(super) fn without_keys(text: &str, llm: Option<&LlmSettings>) -> String {
+pub(super) fn without_these(text: &str, keys: &[Secret]) -> String {
     let mut text = text.to_owned();
-    for key in llm.into_iter().flat_map(keys).filter(|key| is_in_full(key)) {
+    for key in keys.iter().map(Secret::expose).filter(|key| is_in_full(key)) {
         text = text.replace(key, NOT_STORED);
     }
     text
+}
+
+/// `OPENAI_API_BASE`, which OpenEvolve reads where it is given no file.
+pub(super) fn openai_base() -> Option<String> {
+    std::env::var("OPENAI_API_BASE").ok().filter(|base| !base.trim().is_empty())
+}
+
+/// Where rustup keeps its toolchains.
+pub(super) fn rustup_home() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("RUSTUP_HOME").or_else(|| set("HOME").map(|home| home.join(".rustup")))
+}
+
+/// Whether a variable is there and not empty.
+pub(super) fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// A variable's value for an evaluator that the user lets see it.
+pub(super) fn passed_on(path: &Path, name: &str) -> Result<String, ConfigError> {
+    std::env::var(name).map_err(|_| {
+        ConfigError::new(path, format!("`--pass-env {name}`: the variable isn't set, or isn't text"))
+            .hint(format!("export {name}=..."))
+    })
 }
 
 /// The hub's cache of models (`HF_HOME`, else its usual place), so that a model named by id is fetched once.
@@ -96,7 +121,7 @@ fn replace(
         })?;
         let value = variable(name).filter(|value| !value.is_empty()).ok_or_else(|| {
             ConfigError::new(path, format!("`{key}`: the environment variable {name} is not set")).hint(
-                format!("export {name}=..., or remove `llm:` to search with the built-in rewrite rules"),
+                format!("export {name}=..., or search with the built-in rewrite rules: --proposer rewrite"),
             )
         })?;
         result.push_str(before);
@@ -124,14 +149,12 @@ mod tests {
 
     #[test]
     fn a_key_written_out_is_not_stored() {
-        let llm = LlmSettings { api_key: Some(Secret::new("sk-in-full")), ..LlmSettings::default() };
-        let stored = without_keys("llm: { api_key: \"sk-in-full\" }", Some(&llm));
+        let without = |text: &str, key: &str| without_these(text, &[Secret::new(key)]);
+        let stored = without("llm: { api_key: \"sk-in-full\" }", "sk-in-full");
         assert_eq!(stored, "llm: { api_key: \"(not stored)\" }");
         assert!(replaced(NOT_STORED).unwrap_err().contains("--config"));
-        let llm = LlmSettings { api_key: Some(Secret::new("none")), ..LlmSettings::default() };
-        assert_eq!(without_keys("model: nonesuch", Some(&llm)), "model: nonesuch");
-        let llm = LlmSettings { api_key: Some(Secret::new("${KEY}")), ..LlmSettings::default() };
-        assert_eq!(without_keys("api_key: ${KEY}", Some(&llm)), "api_key: ${KEY}");
+        assert_eq!(without("model: nonesuch", "none"), "model: nonesuch");
+        assert_eq!(without("api_key: ${KEY}", "${KEY}"), "api_key: ${KEY}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use evaluator::problem::{CommandProblem, KernelProblem, ProblemError};
 use evaluator::{LoadedProblem, Problem};
 use serde::Deserialize;
 
+use super::programs;
 use super::yaml::{self, ConfigError};
 
 /// Only what tells the two kinds apart; every other key is read afterwards.
@@ -37,7 +38,11 @@ pub(super) fn read(config: &Path, path: &Path) -> Result<LoadedProblem, ConfigEr
     let (probe, text) = yaml::read::<Probe>(&file)?;
     let problem = match probe.kind {
         Kind::Kernel => Problem::Kernel(Box::new(yaml::parse::<KernelProblem>(&file, &text)?)),
-        Kind::Command => Problem::Command(Box::new(yaml::parse::<CommandProblem>(&file, &text)?)),
+        Kind::Command => {
+            let mut problem = yaml::parse::<CommandProblem>(&file, &text)?;
+            programs::add(&file, &mut problem)?;
+            Problem::Command(Box::new(problem))
+        }
     };
     LoadedProblem::complete(problem, &folder).map_err(|error| describe(&file, error))
 }

@@ -8,6 +8,7 @@ use serde::de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::yaml::ConfigError;
+use crate::cli::ProposerName;
 
 /// Who proposes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -62,6 +63,20 @@ impl Default for Proposers {
 }
 
 impl Proposers {
+    /// A language model and nobody else.
+    pub(super) fn llm() -> Self {
+        Self(vec![ProposerChoice::Llm.into()])
+    }
+
+    /// Those that the command line names.
+    pub(super) fn named(names: &[ProposerName]) -> Self {
+        let choice = |name: &ProposerName| match name {
+            ProposerName::Llm => ProposerChoice::Llm,
+            ProposerName::Rewrite => ProposerChoice::Rewrite,
+        };
+        Self(names.iter().map(|name| choice(name).into()).collect())
+    }
+
     /// Those who propose, at least one, none twice, none of them `Auto`. Files are relative to `folder`.
     pub(super) fn check(
         self,

@@ -50,14 +50,19 @@ impl std::error::Error for ConfigError {}
 
 /// Reads and parses `path`.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<(T, String), ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path)?;
+    Ok((parse(path, &text)?, text))
+}
+
+/// Reads `path`; if it isn't there, the error names the nearest one.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| {
         let unreadable = ConfigError::new(path, format!("can't be read: {error}"));
         match error.kind() {
             std::io::ErrorKind::NotFound => unreadable.hint(nearest_file(path)),
             _ => unreadable,
         }
-    })?;
-    Ok((parse(path, &text)?, text))
+    })
 }
 
 /// Parses `text`, which came from `path`.
@@ -110,7 +115,8 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str> + Clone
     }
 }
 
-fn nearest_file(path: &Path) -> String {
+/// The file in the same folder whose name comes nearest.
+pub fn nearest_file(path: &Path) -> String {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = std::fs::read_dir(folder) else {
         return format!("the folder {} doesn't exist either", folder.display());

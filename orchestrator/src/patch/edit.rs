@@ -46,10 +46,10 @@ pub(super) fn apply(edits: &[Edit], parent: &str, marked: &Marked) -> Result<Str
         let place = locate(edit, number, &program)?;
         let changed = replace(&program, edit, &place);
         let outside = |line| PatchError::OutsideBlock { line, edit: Some(number) };
-        let now = block::parse(&changed).map_err(|_| outside(place.lines.start as u32 + 1))?;
+        let now = block::parts(&changed).map_err(|_| outside(place.lines.start as u32 + 1))?;
         if marked.first_frame_difference(&now).is_some() {
             // The line of the program as the model saw it: where the edit first leaves the block.
-            let before = block::parse(&program)?;
+            let before = block::parts(&program)?;
             let first = place.lines.clone().find(|line| !inside(&before, line..&(line + 1)));
             return Err(outside(first.unwrap_or(place.lines.start) as u32 + 1));
         }
@@ -69,7 +69,7 @@ struct Place {
 
 fn locate(edit: &Edit, number: usize, program: &str) -> Result<Place, PatchError> {
     let lines: Vec<&str> = program.lines().collect();
-    let marked = block::parse(program)?;
+    let marked = block::parts(program)?;
     let search: Vec<&str> = edit.search.iter().map(String::as_str).collect();
     let blank = |line: &&&str| line.trim().is_empty();
     let leading = search.iter().take_while(blank).count();

@@ -93,7 +93,7 @@ impl<'a> View<'a> {
             },
             problem: ProblemView::of(&request.problem),
             parent: ProgramView::of(parent),
-            blocks: evaluator::block::parse(&parent.source).map_or(1, |marked| marked.blocks.len()),
+            blocks: evaluator::block::parts(&parent.source).map_or(1, |marked| marked.blocks.len()),
             files: evaluator::bundle::split(&parent.source).map_or(1, |files| files.len()),
             top: programs(top),
             different: programs(different),

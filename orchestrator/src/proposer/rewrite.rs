@@ -88,7 +88,7 @@ impl RewriteProposer {
     pub fn rewrite(&self, request: &Request) -> Proposal {
         let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
         let parent = &*request.parent.source;
-        if let Err(error) = evaluator::block::parse(parent) {
+        if let Err(error) = evaluator::block::parts(parent) {
             let outcome = Outcome::Patch { reason: format!("program {}: {error}", request.parent.id) };
             return Proposal::offline(self.name(), "none", Err(outcome));
         }

@@ -25,7 +25,7 @@ pub(super) struct Parsed<'s> {
 impl<'s> Parsed<'s> {
     /// None if the program's EVOLVE-BLOCK markers are wrong.
     pub(super) fn new(source: &'s str, language: Language) -> Option<Self> {
-        let marked = block::parse(source).ok()?;
+        let marked = block::parts(source).ok()?;
         let mut at = 0;
         let mut blocks = Vec::new();
         for (frame, block) in marked.frame.iter().zip(&marked.blocks) {
@@ -72,7 +72,7 @@ pub(super) fn is_broken(source: &str, language: Language) -> bool {
 
 /// Whether two programs differ in their blocks only.
 pub(super) fn same_frame(one: &str, other: &str) -> bool {
-    match (block::parse(one), block::parse(other)) {
+    match (block::parts(one), block::parts(other)) {
         (Ok(one), Ok(other)) => one.first_frame_difference(&other).is_none(),
         _ => false,
     }
