@@ -43,7 +43,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let db = cli.db.as_deref();
     match cli.command {
         Command::Run(arguments) => Box::pin(run::run(db, &arguments)).await,
-        Command::Resume(arguments) => run::resume(db, &arguments).await,
+        Command::Resume(arguments) => Box::pin(run::resume(db, &arguments)).await,
         Command::Runs { format } => browse::runs(db, format).await,
         Command::Best { run, out } => browse::best(db, run, out.as_deref()).await,
         Command::Show { program, prompt, json } => browse::show(db, program, prompt, json).await,

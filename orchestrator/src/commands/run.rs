@@ -23,7 +23,7 @@ pub(super) async fn run(db: Option<&Path>, arguments: &RunArgs) -> Result<ExitCo
     if let (Some(initial), Some(evaluator)) =
         (&arguments.openevolve.initial_program, &arguments.openevolve.evaluator)
     {
-        return openevolve::run(db, arguments, initial, evaluator).await;
+        return Box::pin(openevolve::run(db, arguments, initial, evaluator)).await;
     }
     let config = arguments.config.as_deref().unwrap_or(Path::new("config.yaml"));
     let config = Config::read(config, &arguments.overrides).map_err(Failure::usage)?;
