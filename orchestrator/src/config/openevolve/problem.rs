@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use evaluator::noise::NoiseSettings;
 use evaluator::problem::{
     CommandKind, CommandProblem, Frame, Limits, ProblemError, PythonEvaluator, SandboxSettings,
 };
@@ -60,6 +61,7 @@ pub(super) fn problem(
         command,
         python,
         judge: Vec::new(),
+        noise: NoiseSettings::default(),
         sandbox: SandboxSettings {
             read: readable(call, folder),
             programs: Vec::new(),
