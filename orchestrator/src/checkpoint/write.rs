@@ -156,7 +156,8 @@ fn metrics(outcome: Option<&Outcome>) -> Value {
 }
 
 fn prompts(operator: &str, prompt: Option<String>, reply: Option<String>) -> Value {
-    let Some(prompt) = prompt else { return Value::Null };
+    // The visualizer goes through them, so none is an empty map.
+    let Some(prompt) = prompt else { return json!({}) };
     let (system, user) =
         match prompt.strip_prefix("[system]\n").and_then(|rest| rest.split_once("\n[user]\n")) {
             Some((system, user)) => (system, user),
