@@ -375,6 +375,18 @@ pub struct Overrides {
     /// Who proposes, in place of the configuration's `proposer`: llm, rewrite, or both (`rewrite` needs no key).
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
     pub proposer: Vec<ProposerName>,
+    /// Most to spend on language models, over all sessions of the run (`llm.max_cost`).
+    #[arg(long, value_name = "COST")]
+    pub max_cost: Option<f64>,
+    /// Most tokens to take, over all sessions of the run (`llm.max_total_tokens`).
+    #[arg(long, value_name = "N")]
+    pub max_total_tokens: Option<u64>,
+    /// Keep every reply of a language model in this file, for --replay.
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub record: Option<PathBuf>,
+    /// Take the replies from this file instead of asking a language model; no network, no key.
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
     /// Events as JSON lines on standard output.
     #[arg(long)]
     pub json: bool,

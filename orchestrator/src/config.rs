@@ -1,6 +1,7 @@
 //! The configuration: read once, checked once, then plain data. The only place that reads the environment.
 
 mod environment;
+mod models;
 pub mod openevolve;
 mod problem;
 mod programs;
@@ -100,6 +101,10 @@ pub struct Config {
     pub search: SearchConfig,
     /// Model settings with keys expanded.
     pub llm: Option<LlmSettings>,
+    /// Keep replies in this file.
+    pub record: Option<PathBuf>,
+    /// Take the models' replies from this file.
+    pub replay: Option<PathBuf>,
     /// Prompt settings.
     pub prompt: PromptSettings,
     /// Lesson settings.
@@ -175,6 +180,11 @@ impl Config {
         asks_model(&self.proposers)
     }
 
+    /// Whether replies come from a file, whoever gives them.
+    pub fn replays(&self) -> bool {
+        self.replay.is_some() || replays(&self.proposers)
+    }
+
     /// The names of those who propose.
     pub fn proposer_names(&self) -> String {
         let names: Vec<&str> = self.proposers.iter().map(|proposer| proposer.choice.name()).collect();
@@ -204,21 +214,35 @@ impl Config {
         {
             return Err(wrong(format!("`target_score` must be a finite number, not {target}")));
         }
-        let has_model = file.llm.as_ref().is_some_and(|llm| !llm.models.is_empty());
+        let has_model = file.llm.as_ref().is_some_and(LlmSettings::names_a_model);
         let proposers = match &overrides.proposer[..] {
             [] => file.proposer,
             names => Proposers::named(names),
         };
-        let proposers = proposers.check(path, folder, has_model)?;
+        let mut proposers = proposers.check(path, folder, has_model)?;
+        if let Some(replay) = overrides.replay.as_ref().filter(|_| !asks_model(&proposers)) {
+            proposers = vec![ProposerChoice::Replay(replay.clone()).into()];
+        }
         // Whom nobody asks needs no key.
-        let llm = file.llm.filter(|_| asks_model(&proposers));
+        let llm = file.llm.filter(|_| asks_model(&proposers) || replays(&proposers));
         let llm = match llm {
-            Some(llm) if !overrides.offline => Some(environment::expand(path, llm)?),
-            as_written => as_written,
+            Some(llm) if overrides.offline || overrides.replay.is_some() || replays(&proposers) => {
+                Some(models::offline(llm))
+            }
+            Some(llm) => Some(models::complete(path, environment::expand(path, llm)?)?),
+            None => None,
         };
+        let llm = models::with_budget(path, llm, overrides)?;
+        if overrides.record.is_some() && !asks_model(&proposers) {
+            return Err(wrong(
+                "--record keeps the replies of language models, and none proposes here".into(),
+            ));
+        }
         check_operators(path, &proposers, &file.search)?;
         let mut search = file.search;
-        if search.bandit.operators.is_empty() && asks_model(&proposers) {
+        // A recording of a search must lead to the same one.
+        let as_models_do = asks_model(&proposers) || (replays(&proposers) && llm.is_some());
+        if search.bandit.operators.is_empty() && as_models_do {
             let weights = Operator::default_weights(file.diff_based_evolution);
             search.bandit.operators = weights.map(|(name, weight)| (name.to_owned(), weight)).collect();
         }
@@ -236,7 +260,7 @@ impl Config {
             ..file.evaluator
         };
         // A model answers in tens of seconds, rules at once: look further ahead for a model.
-        let lookahead = file.lookahead.unwrap_or(if asks_model(&proposers) { 4 } else { 2 });
+        let lookahead = file.lookahead.unwrap_or(if as_models_do { 4 } else { 2 });
         if lookahead == 0 {
             return Err(wrong("`lookahead` must be at least 1".into()));
         }
@@ -255,6 +279,8 @@ impl Config {
             diff_based_evolution: file.diff_based_evolution,
             search,
             llm,
+            record: overrides.record.clone(),
+            replay: overrides.replay.clone(),
             prompt,
             lessons: file.lessons,
             evaluator,
@@ -283,6 +309,10 @@ fn advise(path: &Path, text: &str, error: ConfigError) -> ConfigError {
 
 fn asks_model(proposers: &[WeightedProposer]) -> bool {
     proposers.iter().any(|proposer| proposer.choice == ProposerChoice::Llm)
+}
+
+fn replays(proposers: &[WeightedProposer]) -> bool {
+    proposers.iter().any(|proposer| matches!(proposer.choice, ProposerChoice::Replay(_)))
 }
 
 /// A model knows a few operators; a rule's name, say, would never be chosen by anyone.

@@ -162,6 +162,12 @@ pub enum StopReason {
     Target,
     /// Nothing has improved for as long as `early_stopping` allows.
     NoImprovement,
+    /// The budget of money doesn't allow another request.
+    Cost,
+    /// The budget of tokens doesn't allow another request.
+    Tokens,
+    /// A recording has no further reply.
+    RecordingEnds,
     /// Ctrl-C.
     Interrupted,
 }
@@ -174,6 +180,9 @@ impl StopReason {
             Self::WallTime => "the wall-time budget is spent",
             Self::Target => "the target score is reached",
             Self::NoImprovement => "nothing improved for as long as early_stopping allows",
+            Self::Cost => "llm.max_cost is spent",
+            Self::Tokens => "llm.max_total_tokens are spent",
+            Self::RecordingEnds => "the recording has no further reply",
             Self::Interrupted => "interrupted",
         }
     }

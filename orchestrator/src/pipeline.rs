@@ -68,6 +68,13 @@ impl<P, F> Pipeline<P, F> {
         self.next_ask - self.next_tell
     }
 
+    /// Whether all that is there has been told and the next number waits for its proposal: without that nothing goes on.
+    pub fn is_stuck(&self) -> bool {
+        self.next_tell == self.next_admit
+            && self.next_admit < self.next_ask
+            && !self.proposed.contains_key(&self.next_admit)
+    }
+
     /// What to do next.
     pub fn next_step(&mut self) -> Step<P, F> {
         // Asking goes first: after each telling exactly one more number may be asked for, and it must be asked
@@ -158,5 +165,28 @@ mod tests {
         pipeline.finished(1, ());
         assert_eq!(pipeline.next_step(), Step::Tell(1, ()));
         assert_eq!(pipeline.next_step(), Step::Done);
+    }
+
+    #[test]
+    fn a_number_without_a_proposal_holds_up_what_comes_after_it() {
+        let mut pipeline = Pipeline::<(), ()>::new(4, 100);
+        pipeline.proposed(0, ());
+        assert_eq!(pipeline.next_step(), Step::Admit(0, ()));
+        assert!(!pipeline.is_stuck(), "number 0 is evaluated");
+        pipeline.finished(0, ());
+        assert_eq!(pipeline.next_step(), Step::Tell(0, ()));
+        for number in 1..=4 {
+            assert_eq!(pipeline.next_step(), Step::Ask(number));
+        }
+        pipeline.proposed(1, ());
+        pipeline.proposed(3, ());
+        assert!(!pipeline.is_stuck(), "number 1 is there");
+        assert_eq!(pipeline.next_step(), Step::Admit(1, ()));
+        assert!(!pipeline.is_stuck(), "number 1 is evaluated");
+        pipeline.finished(1, ());
+        pipeline.stop_asking();
+        assert_eq!(pipeline.next_step(), Step::Tell(1, ()));
+        assert!(pipeline.is_stuck(), "number 3 waits for number 2");
+        assert_eq!((pipeline.next_step(), pipeline.in_flight()), (Step::Wait, 3));
     }
 }

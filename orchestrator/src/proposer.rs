@@ -278,6 +278,12 @@ pub struct Proposal {
     pub tokens_in: Option<u64>,
     /// Tokens received, as the endpoint counts them.
     pub tokens_out: Option<u64>,
+    /// Of those sent, how many the endpoint had in its cache, where it says so.
+    pub tokens_cached: Option<u64>,
+    /// Of those received, how many were reasoning, where the endpoint says so.
+    pub tokens_reasoning: Option<u64>,
+    /// Whether some of the tokens are estimated, because an endpoint didn't count them.
+    pub tokens_estimated: bool,
     /// Price of the tokens, in the currency of the configured prices.
     pub cost: Option<f64>,
     /// From the first request to the last byte of the reply, waits between retries included.
@@ -305,6 +311,9 @@ impl Proposal {
             reply: None,
             tokens_in: None,
             tokens_out: None,
+            tokens_cached: None,
+            tokens_reasoning: None,
+            tokens_estimated: false,
             cost: None,
             latency: Duration::ZERO,
             requests: 0,
@@ -336,6 +345,14 @@ pub enum ProposerErrorKind {
     NotFound,
     /// Nobody answers at the address, after all retries.
     Unreachable,
+    /// The run's budget of money doesn't allow another request.
+    CostSpent,
+    /// The run's budget of tokens doesn't allow another request.
+    TokensSpent,
+    /// A recording has no further reply.
+    RecordingEnds,
+    /// The run comes to its end, and nothing is paid for yet.
+    Withdrawn,
     /// A proposer can't be set up: settings, templates, rules or stored replies are unusable.
     Setup,
 }

@@ -51,6 +51,8 @@ pub struct Run {
     pub events: Events,
     /// Cancelled by the first Ctrl-C.
     pub interrupt: CancellationToken,
+    /// Cancelled once no new work is begun, for whatever reason: proposers stop waiting for what isn't paid for yet.
+    pub stopping: CancellationToken,
 }
 
 /// Where a proposal comes from: what is left of an ask when the reply is there.
@@ -145,7 +147,7 @@ impl Loop {
         loop {
             self.check_budgets(deadline);
             if let Some(ending) = &self.ending
-                && ending.is_over(self.proposing, self.pipeline.in_flight())
+                && ending.is_over(self.proposing, self.pipeline.in_flight(), self.pipeline.is_stuck())
             {
                 break;
             }
@@ -181,6 +183,7 @@ impl Loop {
             return;
         }
         self.pipeline.stop_asking();
+        self.run.stopping.cancel();
         if let Some(message) = ending.announcement(self.proposing) {
             self.run.events.send(Event::Stopping { reason: message });
         }
@@ -328,7 +331,11 @@ impl Loop {
                         let generation = parent.map_or(1, |parent| parent.generation + 1);
                         self.arrivals.proposal(answer, generation);
                     }
-                    Err(error) => self.end(Ending::proposer(&error)),
+                    Err(error) => {
+                        if let Some(ending) = Ending::proposer(&error) {
+                            self.end(ending);
+                        }
+                    }
                 }
             }
             Done::Condensed(order, condensed) => {
@@ -336,7 +343,13 @@ impl Loop {
                 match *condensed {
                     Ok(Some(condensed)) => self.arrivals.lesson(order.row(condensed)),
                     Ok(None) => self.lessons.written(order.version, None),
-                    Err(error) => self.end(Ending::proposer(&error)),
+                    Err(error) => {
+                        // They won't come any more: those who wait for them ask nobody.
+                        self.lessons.close();
+                        if let Some(ending) = Ending::proposer(&error) {
+                            self.end(ending);
+                        }
+                    }
                 }
             }
             Done::Abandoned => self.proposing -= 1,
@@ -450,7 +463,7 @@ pub(crate) fn new_search(config: &Config) -> Result<Search, Failure> {
 
 /// The models that a bandit may choose among.
 fn models(config: &Config) -> Vec<Arm> {
-    let llm = config.llm.as_ref().filter(|_| config.asks_model());
+    let llm = config.llm.as_ref().filter(|_| config.asks_model() || config.replays());
     let models = llm.and_then(|llm| llm.checked_models().ok()).unwrap_or_default();
     models.into_iter().map(|model| Arm { name: model.name, weight: model.weight }).collect()
 }

@@ -203,6 +203,7 @@ fn every_operator_s_prompt_for_a_python_program() {
 fn material() -> Material {
     let request = kernel();
     Material {
+        version: 2,
         language: Language::Rust,
         problem: request.problem.clone(),
         before: request.lessons.unwrap().items,

@@ -201,20 +201,19 @@ async fn server_errors_are_retried_and_then_it_goes_on() {
 }
 
 #[tokio::test]
-async fn three_retries_are_four_requests_and_then_no_proposal() {
+async fn three_retries_are_four_requests_and_who_never_answers_stops_the_run() {
     for body in ["oops", "<html>"] {
         let server = server(vec![ResponseTemplate::new(500).set_body_string(body)]).await;
-        let proposal = propose(&settings(&base(&server), "")).await.unwrap();
-        assert!(matches!(proposal.change, Err(Outcome::NoProposal { .. })), "{:?}", proposal.change);
-        assert_eq!((proposal.requests, requests(&server).await), (4, 4));
-        assert!(proposal.prompt.is_some());
+        let error = propose(&settings(&base(&server), "")).await.unwrap_err();
+        assert_eq!((error.kind, requests(&server).await), (ProposerErrorKind::Unreachable, 4));
+        assert!(error.what.contains("4 requests") && error.what.contains("HTTP 500"), "{error:?}");
     }
 }
 
 #[tokio::test]
 async fn no_retries_is_one_request() {
     let server = server(vec![ResponseTemplate::new(500)]).await;
-    propose(&settings(&base(&server), "").with_retries(0)).await.unwrap();
+    propose(&settings(&base(&server), "").with_retries(0)).await.unwrap_err();
     assert_eq!(requests(&server).await, 1);
 }
 
@@ -232,13 +231,9 @@ async fn a_prompt_that_is_too_long_is_not_sent_again() {
 async fn garbage_is_retried_and_never_a_program() {
     for garbage in ["", "not json", "<html>", "{\"choices\": [", "\u{0}\u{1}"] {
         let server = server(vec![ResponseTemplate::new(200).set_body_string(garbage)]).await;
-        let proposal = propose(&settings(&base(&server), "")).await.unwrap();
-        assert!(
-            matches!(proposal.change, Err(Outcome::NoProposal { .. })),
-            "{garbage}: {:?}",
-            proposal.change
-        );
-        assert_eq!(requests(&server).await, 4, "{garbage}");
+        let error = propose(&settings(&base(&server), "")).await.unwrap_err();
+        assert!(error.what.contains("not JSON"), "{garbage}: {error:?}");
+        assert_eq!((error.kind, requests(&server).await), (ProposerErrorKind::Unreachable, 4), "{garbage}");
     }
     // JSON without an answer was paid for: it is kept, and not asked for again.
     for body in
@@ -273,14 +268,14 @@ async fn a_stalled_answer_times_out_and_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_no_proposal() {
+async fn a_server_that_never_answers_stops_the_run() {
     let server = server(vec![answer(EDIT).set_delay(Duration::from_secs(30))]).await;
     let started = Instant::now();
-    let proposal = propose(&settings(&base(&server), "").with_timeout(0.3)).await.unwrap();
-    let Err(Outcome::NoProposal { reason }) = &proposal.change else { panic!("{:?}", proposal.change) };
-    assert!(reason.contains("no answer within") && reason.contains("4 requests"), "{reason}");
+    let error = propose(&settings(&base(&server), "").with_timeout(0.3)).await.unwrap_err();
+    assert!(error.what.contains("no answer within") && error.what.contains("4 requests"), "{error:?}");
+    assert!(error.hint.contains("timeout"), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(10));
-    assert_eq!(proposal.requests, 4);
+    assert_eq!(requests(&server).await, 4);
 }
 
 #[tokio::test]
@@ -288,7 +283,7 @@ async fn nobody_at_the_address_stops_the_run_after_all_retries() {
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let error = propose(&settings(&format!("http://127.0.0.1:{port}/v1"), "")).await.unwrap_err();
     assert_eq!(error.kind, ProposerErrorKind::Unreachable);
-    assert!(error.what.contains("4 tries") && error.what.contains(&port.to_string()), "{error:?}");
+    assert!(error.what.contains("4 requests") && error.what.contains(&port.to_string()), "{error:?}");
 }
 
 /// Accepts connections and does `play` with each, counting them.
@@ -319,14 +314,13 @@ async fn raw_server(reply: &'static [u8], drip: bool) -> (String, Arc<Mutex<u32>
 }
 
 #[tokio::test]
-async fn broken_connections_are_retried_and_then_no_proposal() {
+async fn broken_connections_are_retried_and_then_stop_the_run() {
     for reply in
         [&b""[..], b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"choices\"", b"nonsense\r\n\r\n"]
     {
         let (address, count) = raw_server(reply, false).await;
-        let proposal = propose(&settings(&address, "")).await.unwrap();
-        assert!(matches!(proposal.change, Err(Outcome::NoProposal { .. })), "{:?}", proposal.change);
-        assert_eq!((proposal.requests, *count.lock().unwrap()), (4, 4));
+        let error = propose(&settings(&address, "")).await.unwrap_err();
+        assert_eq!((error.kind, *count.lock().unwrap()), (ProposerErrorKind::Unreachable, 4), "{error:?}");
     }
 }
 
@@ -335,9 +329,9 @@ async fn an_answer_that_drips_is_ended_by_the_timeout() {
     let (address, count) =
         raw_server(b"HTTP/1.1 200 OK\r\n\r\n                                            ", true).await;
     let started = Instant::now();
-    let proposal = propose(&settings(&address, "").with_timeout(0.3)).await.unwrap();
-    assert!(matches!(proposal.change, Err(Outcome::NoProposal { .. })));
-    assert_eq!(*count.lock().unwrap(), 4);
+    // Not even its headers are through by then.
+    let error = propose(&settings(&address, "").with_timeout(0.3)).await.unwrap_err();
+    assert_eq!((error.kind, *count.lock().unwrap()), (ProposerErrorKind::Unreachable, 4), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 

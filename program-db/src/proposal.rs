@@ -36,6 +36,12 @@ pub struct NewProposal {
     pub tokens_in: Option<u64>,
     /// Tokens received.
     pub tokens_out: Option<u64>,
+    /// Of those sent, how many the endpoint had in its cache, where it says so.
+    pub tokens_cached: Option<u64>,
+    /// Of those received, how many were reasoning, where the endpoint says so.
+    pub tokens_reasoning: Option<u64>,
+    /// Whether some of the tokens are estimated, because an endpoint didn't count them.
+    pub tokens_estimated: bool,
     /// Price, in the currency of the configured prices.
     pub cost: Option<f64>,
     /// From asking to the end of the reply.
@@ -79,6 +85,12 @@ pub struct Proposal {
     pub tokens_in: Option<u64>,
     /// Tokens received.
     pub tokens_out: Option<u64>,
+    /// Of those sent, how many the endpoint had in its cache, where it says so.
+    pub tokens_cached: Option<u64>,
+    /// Of those received, how many were reasoning, where the endpoint says so.
+    pub tokens_reasoning: Option<u64>,
+    /// Whether some of the tokens are estimated, because an endpoint didn't count them.
+    pub tokens_estimated: bool,
     /// Price, in the currency of the configured prices.
     pub cost: Option<f64>,
     /// From asking to the end of the reply.
@@ -107,6 +119,9 @@ struct Row {
     reply: Option<String>,
     tokens_in: Option<i64>,
     tokens_out: Option<i64>,
+    tokens_cached: Option<i64>,
+    tokens_reasoning: Option<i64>,
+    tokens_estimated: bool,
     cost: Option<f64>,
     latency_ms: i64,
     requests: u32,
@@ -161,6 +176,9 @@ impl ProgramDb {
             reply: row.reply,
             tokens_in: row.tokens_in.map(i64::cast_unsigned),
             tokens_out: row.tokens_out.map(i64::cast_unsigned),
+            tokens_cached: row.tokens_cached.map(i64::cast_unsigned),
+            tokens_reasoning: row.tokens_reasoning.map(i64::cast_unsigned),
+            tokens_estimated: row.tokens_estimated,
             cost: row.cost,
             latency: Duration::from_millis(row.latency_ms.cast_unsigned()),
             requests: row.requests,
@@ -182,9 +200,9 @@ pub(crate) async fn insert_proposal(
     let inspirations: Vec<String> = proposal.inspirations.iter().map(ToString::to_string).collect();
     sqlx::query(
         "INSERT INTO proposal (run_id, number, island, parent, proposer, operator, model, tokens_in, tokens_out,
-                               cost, latency_ms, requests, inspirations, prompt, reply, repairs, lesson,
-                               left_out)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                               tokens_cached, tokens_reasoning, tokens_estimated, cost, latency_ms, requests,
+                               inspirations, prompt, reply, repairs, lesson, left_out)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run)
     .bind(number.0.cast_signed())
@@ -195,6 +213,9 @@ pub(crate) async fn insert_proposal(
     .bind(&proposal.model)
     .bind(proposal.tokens_in.map(u64::cast_signed))
     .bind(proposal.tokens_out.map(u64::cast_signed))
+    .bind(proposal.tokens_cached.map(u64::cast_signed))
+    .bind(proposal.tokens_reasoning.map(u64::cast_signed))
+    .bind(proposal.tokens_estimated)
     .bind(proposal.cost)
     .bind(proposal.latency.as_millis() as i64)
     .bind(proposal.requests)

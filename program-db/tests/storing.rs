@@ -47,6 +47,8 @@ async fn a_proposal_is_read_as_it_was_stored() {
     assert_eq!((stored.proposer, stored.operator, stored.model), (new.proposer, new.operator, new.model));
     assert_eq!((stored.prompt, stored.reply), (new.prompt, new.reply));
     assert_eq!((stored.tokens_in, stored.tokens_out), (new.tokens_in, new.tokens_out));
+    assert_eq!((stored.tokens_cached, stored.tokens_reasoning), (new.tokens_cached, new.tokens_reasoning));
+    assert!(!stored.tokens_estimated);
     assert_eq!((stored.cost, stored.latency, stored.requests), (new.cost, new.latency, new.requests));
 }
 

@@ -12,6 +12,7 @@ use super::open;
 use crate::cli::Overrides;
 use crate::config::Config;
 use crate::exit_code::{ExitCode, Failure};
+use crate::proposer::llm::RunContext;
 
 /// One thing looked at.
 #[derive(Debug, Serialize)]
@@ -130,7 +131,7 @@ async fn sandbox() -> Finding {
 }
 
 fn proposer(config: &Config) -> Finding {
-    match open::proposer(config) {
+    match open::proposer(config, &RunContext::default()) {
         Err(failure) => fail("proposer", failure.message),
         Ok(_) => match &config.llm {
             Some(llm) if config.asks_model() => {

@@ -10,8 +10,8 @@ use program_db::{DbError, ProgramDb, RunId};
 use crate::cli::ProgramRef;
 use crate::config::{Config, ProposerChoice, openevolve};
 use crate::exit_code::{ExitCode, Failure};
-use crate::proposer::llm::LlmProposer;
-use crate::proposer::replay::ReplayProposer;
+use crate::proposer::llm::{LlmProposer, RunContext};
+use crate::proposer::replay::{Header, Recording};
 use crate::proposer::rewrite::RewriteProposer;
 use crate::proposer::several::SeveralProposers;
 use crate::proposer::{ProblemText, Proposer, ProposerError};
@@ -141,27 +141,52 @@ fn api_reference(harness: &Path) -> Result<String, Failure> {
 }
 
 /// Makes the proposer that the configuration names; one for all if it names several.
-pub(super) fn proposer(config: &Config) -> Result<Arc<dyn Proposer>, Failure> {
-    let failed = |error: ProposerError| Failure::usage(format!("{}\n  hint: {}", error.what, error.hint));
-    let mut proposers = config.proposers.iter().map(|proposer| one_proposer(config, &proposer.choice));
+pub(super) fn proposer(config: &Config, context: &RunContext) -> Result<Arc<dyn Proposer>, Failure> {
+    let mut proposers =
+        config.proposers.iter().map(|proposer| one_proposer(config, &proposer.choice, context.clone()));
     let first = match proposers.next() {
-        Some(first) => first.map_err(failed)?,
+        Some(first) => first.map_err(unusable)?,
         None => return Err(Failure::usage("`proposer` names nobody".to_owned())),
     };
-    let others: Vec<_> = proposers.collect::<Result<_, _>>().map_err(failed)?;
+    let others: Vec<_> = proposers.collect::<Result<_, _>>().map_err(unusable)?;
     Ok(if others.is_empty() { first } else { Arc::new(SeveralProposers::new(first, others)) })
 }
 
-fn one_proposer(config: &Config, choice: &ProposerChoice) -> Result<Arc<dyn Proposer>, ProposerError> {
-    Ok(match (choice, &config.llm) {
-        (ProposerChoice::Llm, Some(llm)) => {
-            Arc::new(LlmProposer::new(llm, config.diff_based_evolution, &config.prompt)?)
+fn one_proposer(
+    config: &Config,
+    choice: &ProposerChoice,
+    context: RunContext,
+) -> Result<Arc<dyn Proposer>, ProposerError> {
+    let prompt = &config.prompt;
+    let diff_based = config.diff_based_evolution;
+    Ok(match (choice, &config.llm, &config.replay) {
+        (ProposerChoice::Llm, _, Some(file)) => {
+            Arc::new(LlmProposer::replaying("llm", Recording::open(file)?, diff_based, prompt)?)
         }
-        (ProposerChoice::Replay(file), _) => Arc::new(ReplayProposer::open(file)?),
+        (ProposerChoice::Llm, Some(llm), None) => {
+            Arc::new(LlmProposer::new(llm, diff_based, prompt)?.within(context))
+        }
+        (ProposerChoice::Replay(file), ..) => {
+            Arc::new(LlmProposer::replaying("replay", Recording::open(file)?, diff_based, prompt)?)
+        }
         _ => {
             let rules = config.problem.folder.join("rules");
             let proposer = RewriteProposer::new(rules.is_dir().then_some(rules.as_path()))?;
             Arc::new(proposer.with_seed(config.random_seed))
         }
     })
+}
+
+pub(super) fn unusable(error: ProposerError) -> Failure {
+    Failure::usage(format!("{}\n  hint: {}", error.what, error.hint))
+}
+
+/// What the recording that is replayed says about the run it was made of.
+pub(super) fn recorded(config: &Config) -> Result<Option<Header>, Failure> {
+    let of_proposers = config.proposers.iter().find_map(|proposer| match &proposer.choice {
+        ProposerChoice::Replay(file) => Some(file),
+        _ => None,
+    });
+    let Some(file) = config.replay.as_ref().or(of_proposers) else { return Ok(None) };
+    Ok(Recording::open(file).map_err(unusable)?.header().cloned())
 }

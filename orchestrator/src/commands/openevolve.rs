@@ -61,7 +61,7 @@ pub(super) async fn run(
         Some(run) => going_on(config, &db, run).await?,
         None => config,
     };
-    super::run::search(config, db, run, arguments.overrides.json).await
+    Box::pin(super::run::search(config, db, run, arguments.overrides.json)).await
 }
 
 /// What is asked of a run that is there already can't be changed any more.

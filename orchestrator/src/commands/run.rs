@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::open::{self, storage};
 use super::text::printable;
 use super::{alarm, best_folder, openevolve};
-use crate::cli::{ResumeArgs, RunArgs};
+use crate::cli::{Overrides, ResumeArgs, RunArgs};
 use crate::config::Config;
 use crate::event::{Event, Events, StopReason};
 use crate::exit_code::{ExitCode, Failure};
+use crate::proposer::llm::{RunContext, Spent, unpriced};
+use crate::proposer::replay::{Header, Recorder};
 use crate::run::{Run, Store};
 use crate::{progress, report};
 
@@ -27,9 +29,10 @@ pub(super) async fn run(db: Option<&Path>, arguments: &RunArgs) -> Result<ExitCo
     }
     let config = arguments.config.as_deref().unwrap_or(Path::new("config.yaml"));
     let config = Config::read(config, &arguments.overrides).map_err(Failure::usage)?;
+    let config = if arguments.resume { config } else { as_recorded(config, &arguments.overrides)? };
     let db = ProgramDb::open(db.unwrap_or(&config.database)).await.map_err(storage)?;
     let run = if arguments.resume { Some(db.latest_run().await.map_err(storage)?.id) } else { None };
-    search(config, db, run, arguments.overrides.json).await
+    Box::pin(search(config, db, run, arguments.overrides.json)).await
 }
 
 pub(super) async fn resume(db: Option<&Path>, arguments: &ResumeArgs) -> Result<ExitCode, Failure> {
@@ -52,7 +55,7 @@ pub(super) async fn resume(db: Option<&Path>, arguments: &ResumeArgs) -> Result<
     }
     .map_err(Failure::usage)?;
     let config = Config { random_seed: run.seed, lookahead: run.lookahead.into(), ..config };
-    search(config, db, Some(run.id), arguments.overrides.json).await
+    Box::pin(search(config, db, Some(run.id), arguments.overrides.json)).await
 }
 
 /// Starts or goes on with a run, shows how it goes, and reports what it found.
@@ -62,7 +65,10 @@ pub(super) async fn search(
     run: Option<RunId>,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    let proposer = open::proposer(&config)?;
+    let (events, stopping) = (Events::default(), CancellationToken::new());
+    let context = context(&db, &config, run, &events, &stopping).await?;
+    let proposer = open::proposer(&config, &context)?;
+    let notes = notes(&config)?;
     let problem = Arc::new(open::problem_text(&config)?);
     // Before the run is in the database: a missing harness shall leave no empty run behind.
     let history = match run {
@@ -75,7 +81,6 @@ pub(super) async fn search(
         None => create(&db, &config).await?,
     };
     let _lock = db.lock_run(run).map_err(storage)?;
-    let events = Events::default();
     let quiet = openevolve::is_quiet(&config);
     let style = if quiet && !json { progress::Style::Quiet } else { progress::Style::choose(json) };
     let screen = progress::show(style, events.subscribe());
@@ -86,16 +91,23 @@ pub(super) async fn search(
     let sandbox = evaluator.measured_by().sandbox;
     alarm::say(alarm::of_one(Some(sandbox.as_str())));
     events.send(started(&db, run, &config, sandbox).await?);
+    for message in notes {
+        events.send(Event::Warning { message });
+    }
     let session = db.start_session(run, env!("CARGO_PKG_VERSION")).await.map_err(storage)?;
     let interrupt = CancellationToken::new();
     let signals = tokio::spawn(interrupt_on_signal(interrupt.clone()));
 
     let store = Store::open(db.clone(), run).await?;
-    let stopping = evaluator.clone();
-    let result = Run { config, store, proposer, problem, evaluator, events, interrupt }.drive().await;
+    let finishing = evaluator.clone();
+    let money = Money::of(&config);
+    // The events' senders must be gone with the run.
+    drop(context);
+    let result =
+        Run { config, store, proposer, problem, evaluator, events, interrupt, stopping }.drive().await;
 
     signals.abort();
-    stopping.shutdown().await;
+    finishing.shutdown().await;
     let reason = match &result {
         Ok(reason) => reason.words().to_owned(),
         Err(failure) => failure.message.clone(),
@@ -108,7 +120,7 @@ pub(super) async fn search(
     }
     let reason = result?;
     if !json {
-        print!("{}", printable(&summary(&db, run).await?));
+        print!("{}", printable(&summary(&db, run, &money).await?));
         if let Some(alarm) = alarm::of_runs(&db, Some(run)).await? {
             println!("{}", alarm::on_stdout(&alarm));
         }
@@ -122,6 +134,80 @@ pub(super) async fn search(
             Ok(ExitCode::Interrupted)
         }
         _ => Ok(ExitCode::Success),
+    }
+}
+
+/// What a recording was made with goes before the configuration's own, so that it leads to the same programs.
+fn as_recorded(config: Config, overrides: &Overrides) -> Result<Config, Failure> {
+    if config.replay.is_none() {
+        return Ok(config);
+    }
+    let Some(header) = open::recorded(&config)? else { return Ok(config) };
+    let random_seed = overrides.seed.unwrap_or(header.seed);
+    Ok(Config { random_seed, lookahead: header.lookahead.max(1), ..config })
+}
+
+/// What proposers get of this run.
+async fn context(
+    db: &ProgramDb,
+    config: &Config,
+    run: Option<RunId>,
+    events: &Events,
+    stopping: &CancellationToken,
+) -> Result<RunContext, Failure> {
+    let spent = match run {
+        Some(run) => {
+            let summary = db.summary(run).await.map_err(storage)?;
+            let tokens = summary.tokens_in.saturating_add(summary.tokens_out);
+            Spent { cost: summary.cost.unwrap_or(0.0), tokens }
+        }
+        None => Spent::default(),
+    };
+    let header = Header::new(config.problem.problem.name(), config.random_seed, config.lookahead);
+    let recorder = config.record.as_deref().map(|path| Recorder::open(path, &header, run.is_some()));
+    let recorder = recorder.transpose().map_err(open::unusable)?.map(Arc::new);
+    Ok(RunContext { events: events.clone(), stopping: stopping.clone(), spent, recorder })
+}
+
+/// What a user should know from the start.
+fn notes(config: &Config) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
+    if let (Some(llm), true, false) = (&config.llm, config.asks_model(), config.replays()) {
+        let models = llm.checked_models().map_err(open::unusable)?;
+        let unpriced = unpriced(&models);
+        if !unpriced.is_empty() {
+            notes.push(format!(
+                "no price is known of {}, so what it costs isn't counted (give `price` in llm.models: docs/models.md)",
+                unpriced.join(", ")
+            ));
+        }
+    }
+    if let Some(header) = open::recorded(config)? {
+        let here = Header::new(config.problem.problem.name(), config.random_seed, config.lookahead);
+        let there = Header { evolve: here.evolve.clone(), ..header };
+        if there != here {
+            notes.push(format!(
+                "the recording is of another run (problem {}, seed {}, lookahead {}): other programs will come of it",
+                there.problem, there.seed, there.lookahead
+            ));
+        }
+    }
+    Ok(notes)
+}
+
+/// What costs are in, and what may be spent.
+struct Money {
+    currency: String,
+    max_cost: Option<f64>,
+}
+
+impl Money {
+    fn of(config: &Config) -> Self {
+        let llm = config.llm.as_ref();
+        Self {
+            currency: llm.map_or_else(String::new, |llm| llm.currency.clone()),
+            max_cost: llm.and_then(|llm| llm.max_cost),
+        }
     }
 }
 
@@ -184,7 +270,7 @@ async fn signal() {
 }
 
 /// The end of a run: the best program's trials, statistics and verdict, and where to find it.
-async fn summary(db: &ProgramDb, run: RunId) -> Result<String, Failure> {
+async fn summary(db: &ProgramDb, run: RunId, money: &Money) -> Result<String, Failure> {
     let summary = db.summary(run).await.map_err(storage)?;
     let counts: Vec<String> =
         summary.outcomes.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -196,7 +282,11 @@ async fn summary(db: &ProgramDb, run: RunId) -> Result<String, Failure> {
         counts.join(", ")
     );
     if summary.tokens_in + summary.tokens_out > 0 {
-        let cost = summary.cost.map(|cost| format!(", cost {cost:.4}")).unwrap_or_default();
+        let most = money.max_cost.map(|most| format!(" of {most}")).unwrap_or_default();
+        let cost = match summary.cost {
+            Some(cost) => format!(", cost {cost:.4}{most} {}", money.currency),
+            None => String::new(),
+        };
         text.push_str(&format!(
             "models: {} tokens in, {} tokens out{cost}\n",
             summary.tokens_in, summary.tokens_out

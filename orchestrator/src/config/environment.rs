@@ -4,14 +4,25 @@ use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use crate::proposer::Secret;
-use crate::proposer::llm::LlmSettings;
 use crate::proposer::llm::settings::DEFAULT_API_BASE;
+use crate::proposer::llm::{EnvironmentProxies, LlmSettings};
 
 /// Replaces `${VAR}` in keys and addresses. Without a key, `OPENAI_API_KEY` is used, but only for `OpenAI`'s own
 /// endpoint: no other server is sent a key that isn't meant for it.
 pub(super) fn expand(path: &Path, mut llm: LlmSettings) -> Result<LlmSettings, ConfigError> {
     expand_with(path, &mut llm, |name| std::env::var(name).ok())?;
+    llm.environment = proxies(|name| std::env::var(name).ok());
     Ok(llm)
+}
+
+/// The proxies that the environment names, in either spelling, as curl and others read them.
+fn proxies(variable: impl Fn(&str) -> Option<String>) -> EnvironmentProxies {
+    let set = |name: &str| {
+        let value = variable(&name.to_lowercase()).or_else(|| variable(name));
+        value.filter(|value| !value.trim().is_empty())
+    };
+    let proxy = |name: &str| set(name).or_else(|| set("ALL_PROXY")).map(|proxy| Secret::new(&proxy));
+    EnvironmentProxies { https: proxy("HTTPS_PROXY"), http: proxy("HTTP_PROXY"), no_proxy: set("NO_PROXY") }
 }
 
 /// `PATH`, handed to the evaluator so that compilers and commands are found; nothing else is passed on.
@@ -27,10 +38,16 @@ pub(super) fn is_key_in_full(key: &Secret) -> bool {
     is_in_full(key.expose()) && key.expose() != NOT_STORED
 }
 
-/// All keys that are written, whichever way.
+/// All keys that are written, whichever way; and proxies with a password.
 pub(super) fn keys(llm: &LlmSettings) -> impl Iterator<Item = &Secret> {
-    let of_models = llm.models.iter().filter_map(|model| model.api_key.as_ref());
-    llm.api_key.iter().chain(of_models)
+    let of_models =
+        llm.models.iter().flat_map(|model| model.api_key.iter().chain(with_password(model.proxy.as_ref())));
+    llm.api_key.iter().chain(with_password(llm.proxy.as_ref())).chain(of_models)
+}
+
+/// A proxy's address is a secret if there is a password in it.
+fn with_password(proxy: Option<&Secret>) -> Option<&Secret> {
+    proxy.filter(|proxy| proxy.expose().contains('@'))
 }
 
 fn is_in_full(key: &str) -> bool {
@@ -89,7 +106,15 @@ fn expand_with(
         }
         None => {}
     }
+    let expand_proxy = |proxy: &mut Option<Secret>| -> Result<(), ConfigError> {
+        if let Some(proxy) = proxy {
+            *proxy = Secret::new(&replace(path, "llm.proxy", proxy.expose(), &variable)?);
+        }
+        Ok(())
+    };
+    expand_proxy(&mut llm.proxy)?;
     for model in &mut llm.models {
+        expand_proxy(&mut model.proxy)?;
         if let Some(base) = &mut model.api_base {
             *base = replace(path, "llm.models.api_base", base, &variable)?;
         }
@@ -173,5 +198,32 @@ mod tests {
         let message = replaced("${NOPE}").unwrap_err();
         assert!(message.contains("NOPE is not set") && message.contains("hint: export NOPE"), "{message}");
         assert!(replaced("${KEY").unwrap_err().contains("without"));
+    }
+
+    #[test]
+    fn the_environments_proxies_are_read_in_either_spelling() {
+        let named = |pairs: &'static [(&str, &str)]| {
+            proxies(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let found = named(&[
+            ("HTTPS_PROXY", "http://a:1"),
+            ("https_proxy", "b:2"),
+            ("ALL_PROXY", "c:3"),
+            ("no_proxy", ".x"),
+        ]);
+        assert_eq!((text(&found.https), text(&found.http)), (Some("b:2".into()), Some("c:3".into())));
+        assert_eq!(found.no_proxy.as_deref(), Some(".x"));
+        assert_eq!(named(&[("HTTPS_PROXY", " ")]), EnvironmentProxies::default());
+    }
+
+    #[test]
+    fn a_proxys_password_is_not_stored() {
+        let llm = LlmSettings { proxy: Some(Secret::new("http://u:pass@p:1")), ..LlmSettings::default() };
+        let secrets: Vec<Secret> = keys(&llm).cloned().collect();
+        assert_eq!(without_these("proxy: http://u:pass@p:1", &secrets), "proxy: (not stored)");
+        assert!(secrets.iter().all(is_key_in_full) && secrets.len() == 1);
+        let open = LlmSettings { proxy: Some(Secret::new("http://proxy.test:1")), ..LlmSettings::default() };
+        assert_eq!(keys(&open).count(), 0);
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn request() -> Request {
 pub(super) fn material() -> Material {
     let outcome = program(0).outcome;
     Material {
+        version: 2,
         language: Language::Rust,
         problem: problem(),
         before: vec!["lesson".to_owned()],

@@ -180,6 +180,8 @@ pub struct Material {
     pub language: Language,
     /// The problem's name and task.
     pub problem: std::sync::Arc<ProblemText>,
+    /// Which version of the lessons is to be written.
+    pub version: u32,
     /// The lessons so far.
     pub before: Vec<String>,
     /// Most lessons wanted.

@@ -1,38 +1,47 @@
 //! A language model behind an OpenAI-compatible endpoint.
 
-use std::time::{Duration, Instant};
-
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use search::Outcome;
-use tokio::sync::Semaphore;
 
-use super::{Condensed, Failure, Proposal, Proposer, ProposerError, Request};
+use super::replay::{LESSONS, PROPOSAL, Recording};
+use super::{Condensed, Failure, Proposal, Proposer, ProposerError, ProposerErrorKind, Request};
 use crate::operator::Operator;
-use crate::patch;
-use crate::prompt::{Material, Prompt, PromptSettings, Prompts};
+use crate::patch::{self, Form};
+use crate::prompt::{Material, PromptSettings, Prompts};
 
+mod account;
 mod answer;
+mod budget;
 mod endpoint;
+mod ensemble;
+mod health;
+mod model;
+mod price;
+mod proxy;
 mod refusal;
 pub mod settings;
+mod stream;
+pub(crate) mod tokens;
 mod transport;
 
-use answer::Answer;
-use endpoint::Endpoint;
-use settings::Model;
-pub use settings::{LlmSettings, ModelSettings, Price};
+pub use budget::Spent;
+pub use ensemble::RunContext;
+use ensemble::{Call, Ensemble};
+pub(crate) use model::unpriced;
+pub use price::{Price, PriceTable};
+pub use proxy::EnvironmentProxies;
+pub use settings::{LlmSettings, ModelSettings};
 
-/// Asks one model of a weighted ensemble for each proposal.
+/// Asks one model of a weighted ensemble for each proposal, or a recording.
 pub struct LlmProposer {
-    endpoints: Vec<Endpoint>,
+    name: &'static str,
+    ensemble: Ensemble,
     prompts: Prompts,
     /// Whether edits are asked for, where the operator leaves a choice.
     diff_based: bool,
-    /// Requests under way at once, over all models.
-    permits: Semaphore,
 }
 
 impl LlmProposer {
@@ -43,10 +52,33 @@ impl LlmProposer {
         diff_based: bool,
         prompt: &PromptSettings,
     ) -> Result<Self, ProposerError> {
-        let endpoints =
-            settings.checked_models()?.into_iter().map(Endpoint::new).collect::<Result<_, _>>()?;
+        Self::over("llm", Ensemble::of_models(settings)?, diff_based, prompt)
+    }
+
+    /// Answers from a recording; `name` is who it stands for: `llm`, or `replay` for itself.
+    pub fn replaying(
+        name: &'static str,
+        recording: Recording,
+        diff_based: bool,
+        prompt: &PromptSettings,
+    ) -> Result<Self, ProposerError> {
+        Self::over(name, Ensemble::of_recording(recording), diff_based, prompt)
+    }
+
+    fn over(
+        name: &'static str,
+        ensemble: Ensemble,
+        diff_based: bool,
+        prompt: &PromptSettings,
+    ) -> Result<Self, ProposerError> {
         let prompts = Prompts::load(prompt)?;
-        Ok(Self { endpoints, prompts, diff_based, permits: Semaphore::new(settings.concurrency) })
+        Ok(Self { name, ensemble, prompts, diff_based })
+    }
+
+    /// The same within a run.
+    #[must_use]
+    pub fn within(self, context: RunContext) -> Self {
+        Self { ensemble: self.ensemble.within(context), ..self }
     }
 
     /// Asks once, and again with the reason for as long as the answer is what was proposed before and `guidance` allows it.
@@ -54,68 +86,46 @@ impl LlmProposer {
     async fn ask(&self, mut request: Request) -> Result<Proposal, ProposerError> {
         let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
         let operator = Operator::of(&request, self.diff_based);
-        let endpoint = self.endpoint(request.guidance.model.as_deref(), &mut rng)?;
-        let mut proposal = self.ask_once(endpoint, operator, &request, &mut rng).await?;
+        let mut proposal = self.ask_once(operator, &request, &mut rng).await?;
         for _ in 0..request.guidance.retries {
             let Ok(source) = &proposal.change else { break };
             let Some(refusal) = request.seen.refusal(source) else { break };
             let source = Some(source.as_str().into());
             request.failures.push(Failure::new(request.number, refusal, source));
-            proposal = joined(proposal, self.ask_once(endpoint, operator, &request, &mut rng).await?);
+            // If nobody can be asked any more, what there is already is kept: it is paid for. The next proposal meets the error.
+            let Ok(second) = self.ask_once(operator, &request, &mut rng).await else { break };
+            proposal = joined(proposal, second);
         }
         Ok(proposal)
     }
 
     async fn ask_once(
         &self,
-        endpoint: &Endpoint,
         operator: Operator,
         request: &Request,
         rng: &mut ChaCha8Rng,
     ) -> Result<Proposal, ProposerError> {
         let form = operator.form(self.diff_based);
         let prompt = self.prompts.render(operator, form, request)?;
-        let widening = request.guidance.widening;
-        let Exchanged { answer, cost, latency, requests } =
-            self.exchange(endpoint, &prompt, widening, rng).await?;
-        let change = match answer.text() {
-            Ok(text) => patch::apply(text, request.base(), form, request.language)
-                .map_err(|error| answer.explain(error)),
+        let call = Call {
+            purpose: PROPOSAL,
+            number: request.number.0,
+            model: request.guidance.model.as_deref(),
+            widening: request.guidance.widening,
+        };
+        let exchange = self.ensemble.ask(&prompt, call, rng).await?;
+        let read_as = if exchange.any_form { Form::FullRewrite } else { form };
+        let change = match exchange.answer.text() {
+            Ok(text) => patch::apply(text, request.base(), read_as, request.language)
+                .map_err(|error| exchange.answer.explain(error)),
             Err(reason) => Err(Outcome::NoProposal { reason }),
         };
         Ok(Proposal {
-            proposer: self.name(),
             operator: operator.name().to_owned(),
-            model: Some(endpoint.model.name.clone()),
             prompt: Some(prompt.text()),
             left_out: prompt.left_out,
-            tokens_in: answer.tokens_in,
-            tokens_out: answer.tokens_out,
-            reply: answer.raw(),
-            cost,
-            latency,
-            requests,
-            change,
+            ..exchange.into_proposal(self.name(), change)
         })
-    }
-
-    /// Sends a prompt, and says what came of it.
-    async fn exchange(
-        &self,
-        endpoint: &Endpoint,
-        prompt: &Prompt,
-        widening: u32,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Exchanged, ProposerError> {
-        let started = Instant::now();
-        let exchange = endpoint.ask(prompt, widening, &self.permits, rng).await;
-        let latency = started.elapsed();
-        let answer = exchange.answer?;
-        let Model { price, .. } = &endpoint.model;
-        let cost = price
-            .zip(answer.tokens_in)
-            .map(|(price, tokens)| price.of(tokens, answer.tokens_out.unwrap_or(0)));
-        Ok(Exchanged { answer, cost, latency, requests: exchange.requests })
     }
 
     async fn ask_for_lessons(
@@ -123,52 +133,29 @@ impl LlmProposer {
         material: Material,
         model: Option<String>,
         seed: u64,
-    ) -> Result<Condensed, ProposerError> {
+    ) -> Result<Option<Condensed>, ProposerError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let endpoint = self.endpoint(model.as_deref(), &mut rng)?;
         let prompt = self.prompts.condense(&material)?;
-        let Exchanged { answer, cost, latency, requests } =
-            self.exchange(endpoint, &prompt, 0, &mut rng).await?;
-        Ok(Condensed {
-            model: Some(endpoint.model.name.clone()),
+        let number = u64::from(material.version);
+        let call = Call { purpose: LESSONS, number, model: model.as_deref(), widening: 0 };
+        let exchange = match self.ensemble.ask(&prompt, call, &mut rng).await {
+            // A recording without lessons is of a run without them.
+            Err(error) if error.kind == ProposerErrorKind::RecordingEnds => return Ok(None),
+            exchange => exchange?,
+        };
+        let tokens = exchange.tokens.as_ref();
+        Ok(Some(Condensed {
             prompt: prompt.text(),
-            tokens_in: answer.tokens_in,
-            tokens_out: answer.tokens_out,
-            cost,
-            latency,
-            requests,
-            text: answer.text().map(str::to_owned),
-            reply: answer.raw(),
-        })
+            reply: exchange.reply(),
+            tokens_in: tokens.map(|tokens| tokens.input),
+            tokens_out: tokens.map(|tokens| tokens.output),
+            cost: exchange.cost,
+            latency: exchange.latency,
+            requests: exchange.requests,
+            text: exchange.answer.text().map(str::to_owned),
+            model: exchange.model,
+        }))
     }
-
-    /// The model of this name, else one drawn by weight.
-    fn endpoint(&self, named: Option<&str>, rng: &mut ChaCha8Rng) -> Result<&Endpoint, ProposerError> {
-        let drawn = self.draw(rng);
-        let named = named.and_then(|name| self.endpoints.iter().find(|it| it.model.name == name));
-        named.or(drawn).ok_or_else(|| {
-            ProposerError::setup("no language model is configured", "name one under llm.models")
-        })
-    }
-
-    fn draw(&self, rng: &mut ChaCha8Rng) -> Option<&Endpoint> {
-        let total: f64 = self.endpoints.iter().map(|endpoint| endpoint.model.weight).sum();
-        let mut left = rng.random::<f64>() * total;
-        let drawn = self.endpoints.iter().find(|endpoint| {
-            left -= endpoint.model.weight;
-            left < 0.0
-        });
-        // Rounding may leave a crumb past the last weight.
-        drawn.or_else(|| self.endpoints.iter().rfind(|endpoint| endpoint.model.weight > 0.0))
-    }
-}
-
-/// What came of one prompt, and what it took.
-struct Exchanged {
-    answer: Answer,
-    cost: Option<f64>,
-    latency: Duration,
-    requests: u32,
 }
 
 /// Two attempts at one proposal: the second one's program, and what both took. No text that was paid for is lost.
@@ -186,6 +173,9 @@ fn joined(first: Proposal, second: Proposal) -> Proposal {
         reply: text(first.reply, second.reply),
         tokens_in: sum(first.tokens_in, second.tokens_in),
         tokens_out: sum(first.tokens_out, second.tokens_out),
+        tokens_cached: sum(first.tokens_cached, second.tokens_cached),
+        tokens_reasoning: sum(first.tokens_reasoning, second.tokens_reasoning),
+        tokens_estimated: first.tokens_estimated || second.tokens_estimated,
         cost: match (first.cost, second.cost) {
             (None, None) => None,
             (one, two) => Some(one.unwrap_or(0.0) + two.unwrap_or(0.0)),
@@ -198,7 +188,7 @@ fn joined(first: Proposal, second: Proposal) -> Proposal {
 
 impl Proposer for LlmProposer {
     fn name(&self) -> &'static str {
-        "llm"
+        self.name
     }
 
     fn propose(&self, request: Request) -> BoxFuture<'_, Result<Proposal, ProposerError>> {
@@ -211,6 +201,6 @@ impl Proposer for LlmProposer {
         model: Option<String>,
         seed: u64,
     ) -> BoxFuture<'_, Result<Option<Condensed>, ProposerError>> {
-        self.ask_for_lessons(material, model, seed).map(|result| result.map(Some)).boxed()
+        self.ask_for_lessons(material, model, seed).boxed()
     }
 }

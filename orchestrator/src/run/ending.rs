@@ -9,8 +9,8 @@ use crate::proposer::{ProposerError, ProposerErrorKind};
 /// Why no new work is begun.
 #[derive(Debug)]
 pub(super) enum Ending {
-    /// A budget is spent or a target reached: what is under way is finished.
-    Budget(StopReason),
+    /// A budget is spent or a target reached: what is under way is finished. With what to tell the user meanwhile, if anything.
+    Budget(StopReason, Option<String>),
     /// Ctrl-C: evaluations are dropped (they are done again on resume), proposals are waited for (they are paid for).
     Interrupted,
     /// Something that the user must mend: as for Ctrl-C.
@@ -19,25 +19,34 @@ pub(super) enum Ending {
 
 impl Ending {
     pub(super) fn budget(reason: StopReason) -> Self {
-        Self::Budget(reason)
+        let words = (reason == StopReason::WallTime).then(|| "the wall-time budget is spent".to_owned());
+        Self::Budget(reason, words)
     }
 
     pub(super) fn interrupted() -> Self {
         Self::Interrupted
     }
 
-    pub(super) fn proposer(error: &ProposerError) -> Self {
-        let code = match error.kind {
-            ProposerErrorKind::Setup => ExitCode::Usage,
-            _ => ExitCode::Endpoint,
+    /// What a proposer's error means for the run; nothing if it only follows from an end that has begun.
+    pub(super) fn proposer(error: &ProposerError) -> Option<Self> {
+        let reason = match error.kind {
+            ProposerErrorKind::Withdrawn => return None,
+            ProposerErrorKind::CostSpent => StopReason::Cost,
+            ProposerErrorKind::TokensSpent => StopReason::Tokens,
+            ProposerErrorKind::RecordingEnds => StopReason::RecordingEnds,
+            ProposerErrorKind::WrongKey
+            | ProposerErrorKind::OutOfMoney
+            | ProposerErrorKind::NotFound
+            | ProposerErrorKind::Unreachable => return Some(Self::failed(ExitCode::Endpoint, error)),
+            ProposerErrorKind::Setup => return Some(Self::failed(ExitCode::Usage, error)),
         };
-        Self::Failed(Failure {
-            code,
-            message: format!(
-                "{}\n  hint: {}\n  nothing is lost: `evolve resume` goes on",
-                error.what, error.hint
-            ),
-        })
+        Some(Self::Budget(reason, Some(format!("{} ({})", error.what, error.hint))))
+    }
+
+    fn failed(code: ExitCode, error: &ProposerError) -> Self {
+        let ProposerError { what, hint, .. } = error;
+        let message = format!("{what}\n  hint: {hint}\n  nothing is lost: `evolve resume` goes on");
+        Self::Failed(Failure { code, message })
     }
 
     pub(super) fn evaluator(error: &EvaluatorError) -> Self {
@@ -49,37 +58,38 @@ impl Ending {
 
     /// Whether this reason takes the place of an earlier one.
     pub(super) fn overrides(&self, earlier: &Self) -> bool {
-        matches!((self, earlier), (Self::Interrupted | Self::Failed(_), Self::Budget(_)))
+        matches!((self, earlier), (Self::Interrupted | Self::Failed(_), Self::Budget(..)))
     }
 
     /// Whether evaluations under way are left to the next session.
     pub(super) fn drops_evaluations(&self) -> bool {
-        !matches!(self, Self::Budget(_))
+        !matches!(self, Self::Budget(..))
     }
 
-    /// Whether nothing is waited for any more, with so many proposals under way and so many numbers untold.
-    pub(super) fn is_over(&self, proposing: usize, in_flight: u64) -> bool {
-        proposing == 0 && (self.drops_evaluations() || in_flight == 0)
+    /// Whether nothing is waited for any more, with so many proposals under way and so many numbers untold, and whether the next of
+    /// those waits for a proposal.
+    pub(super) fn is_over(&self, proposing: usize, in_flight: u64, is_stuck: bool) -> bool {
+        proposing == 0 && (self.drops_evaluations() || in_flight == 0 || is_stuck)
     }
 
     /// What to tell the user while proposals are waited for.
     pub(super) fn announcement(&self, proposing: usize) -> Option<String> {
         match self {
-            Self::Budget(StopReason::WallTime) => {
-                Some("the wall-time budget is spent; finishing what is under way".into())
+            Self::Budget(_, words) => {
+                words.as_ref().map(|words| format!("{words}; finishing what is under way"))
             }
             Self::Interrupted if proposing > 0 => Some(format!(
                 "interrupted; waiting for {proposing} proposals that are under way (Ctrl-C again ends at once)"
             )),
             Self::Interrupted => Some("interrupted".into()),
-            Self::Budget(_) | Self::Failed(_) => None,
+            Self::Failed(_) => None,
         }
     }
 
     /// The run's result.
     pub(super) fn result(self) -> Result<StopReason, Failure> {
         match self {
-            Self::Budget(reason) => Ok(reason),
+            Self::Budget(reason, _) => Ok(reason),
             Self::Interrupted => Ok(StopReason::Interrupted),
             Self::Failed(failure) => Err(failure),
         }

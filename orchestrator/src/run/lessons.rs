@@ -44,7 +44,7 @@ impl LessonBook {
     /// With what earlier sessions stored. Only a model can write lessons.
     pub(super) fn new(config: &Config, stored: Vec<LessonAttempt>) -> Self {
         let mut settings = config.lessons.clone();
-        if !config.asks_model() {
+        if !config.asks_model() && !config.replays() {
             settings.every = 0;
         }
         let attempts = stored.into_iter().map(|stored| (stored.attempt.version, stored.attempt.lessons.ok()));
@@ -170,8 +170,9 @@ impl Order {
         }
         let best = db.best_below(run, ProgramId(self.numbers.end)).await.map_err(storage)?;
         let best = best.map(|program| Exhibit::new(program.number, program.source, program.outcome));
-        let most = self.most;
-        Ok(Material { language, problem: problem.clone(), before: self.before.clone(), most, best, tried })
+        let (version, most) = (self.version, self.most);
+        let (problem, before) = (problem.clone(), self.before.clone());
+        Ok(Material { language, problem, version, before, most, best, tried })
     }
 
     /// The row that keeps what came of it.

@@ -5,6 +5,8 @@
     reason = "each test file uses its own part; a panic is a test's failure"
 )]
 
+pub(crate) mod endpoint;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

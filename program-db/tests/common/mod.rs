@@ -44,6 +44,9 @@ pub fn new_proposal(number: u64, parent: u64) -> NewProposal {
         reply: Some("SEARCH ... REPLACE ...".to_owned()),
         tokens_in: Some(1_000),
         tokens_out: Some(200),
+        tokens_cached: Some(600),
+        tokens_reasoning: Some(50),
+        tokens_estimated: false,
         cost: Some(0.25),
         latency: Duration::from_millis(1_500),
         requests: 2,
@@ -189,6 +192,8 @@ pub async fn history(db: &ProgramDb) -> RunId {
         reply: None,
         tokens_in: None,
         tokens_out: None,
+        tokens_cached: None,
+        tokens_reasoning: None,
         cost: None,
         ..new_proposal(4, 0)
     };

@@ -4,14 +4,19 @@
 use search::Outcome;
 use serde_json::Value;
 
+use super::stream;
+use super::tokens::Tokens;
 use crate::patch::PatchError;
+use crate::proposer::replay::StoredReply;
 
 /// The reply of a model, or what came in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     content: Content,
-    pub(super) tokens_in: Option<u64>,
-    pub(super) tokens_out: Option<u64>,
+    /// As the endpoint counts them, if it does.
+    pub(super) tokens: Option<Tokens>,
+    /// Bytes of text and reasoning, for what wasn't counted.
+    bytes: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,19 +28,42 @@ enum Content {
 }
 
 impl Answer {
-    /// No answer at all after everything that was tried.
-    pub(super) fn nothing(reason: String) -> Self {
-        Self { content: Content::Nothing { reason, received: None }, tokens_in: None, tokens_out: None }
+    /// No answer at all after everything that was tried, but perhaps a part of one.
+    pub(super) fn nothing(reason: String, received: Option<String>) -> Self {
+        Self { content: Content::Nothing { reason, received }, tokens: None, bytes: 0 }
     }
 
     /// Reads a chat completion.
     pub(super) fn read(body: &Value) -> Self {
-        let usage = |key: &str| body.pointer(&format!("/usage/{key}")).and_then(Value::as_u64);
-        Self {
-            content: content(body),
-            tokens_in: usage("prompt_tokens"),
-            tokens_out: usage("completion_tokens"),
+        let message = |key: &str| body.pointer(&format!("/choices/0/message/{key}"));
+        let reasoning = message("reasoning_content").or_else(|| message("reasoning"));
+        let bytes = stream::content(message("content")).len() + stream::content(reasoning).len();
+        Self { content: content(body), tokens: body.get("usage").and_then(Tokens::read), bytes }
+    }
+
+    /// An answer as it was kept in a recording.
+    pub(super) fn from_stored(stored: &StoredReply) -> Self {
+        let content = match (&stored.reason, stored.reply.clone()) {
+            (None, Some(text)) => Content::Text { text, cut_off: stored.cut_off },
+            (Some(reason), received) => Content::Nothing { reason: reason.clone(), received },
+            (None, None) => {
+                Content::Nothing { reason: "the stored reply is empty".to_owned(), received: None }
+            }
+        };
+        Self { content, tokens: stored.tokens(), bytes: 0 }
+    }
+
+    /// The same for keeping: text, whether it was cut off, and why there is none.
+    pub(super) fn to_stored(&self) -> (Option<String>, bool, Option<String>) {
+        match &self.content {
+            Content::Text { text, cut_off } => (Some(text.clone()), *cut_off, None),
+            Content::Nothing { reason, received } => (received.clone(), false, Some(reason.clone())),
         }
+    }
+
+    /// The tokens that a prompt of so many bytes and this answer took, estimated if need be.
+    pub(super) fn took(&self, sent_bytes: usize) -> Tokens {
+        self.tokens.unwrap_or_else(|| Tokens::estimate(sent_bytes, self.bytes))
     }
 
     /// The model's text, or why there is none.
@@ -43,14 +71,6 @@ impl Answer {
         match &self.content {
             Content::Text { text, .. } => Ok(text),
             Content::Nothing { reason, .. } => Err(reason.clone()),
-        }
-    }
-
-    /// What to store as the reply.
-    pub(super) fn raw(self) -> Option<String> {
-        match self.content {
-            Content::Text { text, .. } => Some(text),
-            Content::Nothing { received, .. } => received,
         }
     }
 
@@ -76,14 +96,7 @@ fn content(body: &Value) -> Content {
         return nothing("the endpoint's answer has no choices");
     };
     let finish = choice.get("finish_reason").and_then(Value::as_str).unwrap_or_default();
-    let text = match choice.pointer("/message/content") {
-        Some(Value::String(text)) => text.clone(),
-        // Some endpoints send a list of parts.
-        Some(Value::Array(parts)) => {
-            parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect()
-        }
-        _ => String::new(),
-    };
+    let text = stream::content(choice.pointer("/message/content"));
     match (text.trim().is_empty(), finish) {
         (_, "content_filter") => nothing("the endpoint's content filter stopped the reply"),
         (true, "length") => {
@@ -107,7 +120,8 @@ mod tests {
     #[test]
     fn the_least_that_an_endpoint_may_send_is_enough() {
         let answer = Answer::read(&json!({"choices": [{"message": {"content": "hi"}}]}));
-        assert_eq!((answer.text(), answer.tokens_in), (Ok("hi"), None));
+        assert_eq!((answer.text(), answer.tokens), (Ok("hi"), None));
+        assert_eq!(answer.took(8), Tokens { input: 2, output: 1, estimated: true, ..Tokens::default() });
     }
 
     #[test]

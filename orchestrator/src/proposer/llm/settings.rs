@@ -1,15 +1,18 @@
-//! The `llm` section of a config, with OpenEvolve's key names, and the checked models made of it.
+//! The `llm` section of a config as it is written, with OpenEvolve's key names. `model.rs` makes checked models of it.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
-use crate::proposer::{ProposerError, Secret};
+use super::price::{Price, PriceTable};
+use super::proxy::EnvironmentProxies;
+use crate::proposer::Secret;
 
 /// Where OpenAI-compatible requests go when no `api_base` is given.
 pub const DEFAULT_API_BASE: &str = "https://api.openai.com/v1";
 
-/// The `llm` section as written. Everything but the ensemble itself can be repeated per model.
+/// The `llm` section as written. What concerns one model can be repeated in its entry.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LlmSettings {
@@ -35,14 +38,92 @@ pub struct LlmSettings {
     pub max_tokens: Option<u32>,
     /// For reasoning models: `low`, `medium`, `high`.
     pub reasoning_effort: Option<String>,
+    /// The endpoint's own seed, where it has one.
+    pub seed: Option<Seed>,
+    /// Further fields of the request's body, as they are.
+    pub extra_body: Map<String, Value>,
+    /// Ask for answers in pieces, so that a stalled one is noticed.
+    pub stream: bool,
     /// Seconds that one request may take.
     pub timeout: f64,
+    /// Seconds without a further piece of an answer that has begun.
+    pub idle_timeout: f64,
     /// Further requests after a failed one: 3 means 4 requests in total.
     pub retries: u32,
     /// Seconds before the first retry; doubles with each, with jitter. `Retry-After` goes before it.
     pub retry_delay: f64,
-    /// Most requests under way at once.
+    /// Seconds that an endpoint which answered before is waited for when it no longer does.
+    pub outage_patience: f64,
+    /// Most requests under way at once at each endpoint.
     pub concurrency: usize,
+    /// Address of a proxy, or `none`; absent: the environment's.
+    pub proxy: Option<Secret>,
+    /// The environment's proxies; not from the file.
+    #[serde(skip)]
+    pub environment: EnvironmentProxies,
+    /// Most that the run may spend, over all its sessions, in `currency`.
+    pub max_cost: Option<f64>,
+    /// Most tokens that the run may take, over all its sessions, sent and received together.
+    pub max_total_tokens: Option<u64>,
+    /// What prices and costs are in.
+    pub currency: String,
+    /// A file of prices that goes before the built-in table.
+    pub prices: Option<PathBuf>,
+    /// The prices known: the built-in table, with those of `prices` before it.
+    #[serde(skip)]
+    pub price_table: PriceTable,
+}
+
+/// What an endpoint is given as its seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seed {
+    /// Always the same.
+    Fixed(i64),
+    /// Another one for each prompt, drawn from the run's seed.
+    Auto,
+}
+
+impl<'de> Deserialize<'de> for Seed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(word) if word == "auto" => Ok(Self::Auto),
+            Value::Number(number) if number.is_i64() => Ok(Self::Fixed(number.as_i64().unwrap_or_default())),
+            other => Err(serde::de::Error::custom(format!("a whole number or `auto`, not {other}"))),
+        }
+    }
+}
+
+/// A setting of one model: the section's, or its own, which may be `null` to leave it to the endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Own<T> {
+    /// As the section says.
+    #[default]
+    Inherited,
+    /// As the entry says.
+    Set(Option<T>),
+}
+
+impl<T> From<Option<T>> for Own<T> {
+    /// Nothing is the section's.
+    fn from(own: Option<T>) -> Self {
+        own.map_or(Self::Inherited, |own| Self::Set(Some(own)))
+    }
+}
+
+impl<T> Own<T> {
+    /// The setting, with the section's own where the entry says nothing.
+    pub(super) fn or(self, section: Option<T>) -> Option<T> {
+        match self {
+            Self::Inherited => section,
+            Self::Set(own) => own,
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Own<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::Set)
+    }
 }
 
 impl Default for LlmSettings {
@@ -59,10 +140,22 @@ impl Default for LlmSettings {
             top_p: None,
             max_tokens: Some(8192),
             reasoning_effort: None,
+            seed: None,
+            extra_body: Map::new(),
+            stream: true,
             timeout: 120.0,
+            idle_timeout: 60.0,
             retries: 3,
             retry_delay: 2.0,
+            outage_patience: 600.0,
             concurrency: 8,
+            proxy: None,
+            environment: EnvironmentProxies::default(),
+            max_cost: None,
+            max_total_tokens: None,
+            currency: "USD".to_owned(),
+            prices: None,
+            price_table: PriceTable::default(),
         }
     }
 }
@@ -84,62 +177,46 @@ pub struct ModelSettings {
     pub api_key: Option<Secret>,
     /// As in [`LlmSettings`].
     #[serde(default)]
-    pub temperature: Option<f64>,
+    pub temperature: Own<f64>,
     /// As in [`LlmSettings`].
     #[serde(default)]
-    pub top_p: Option<f64>,
+    pub top_p: Own<f64>,
     /// As in [`LlmSettings`].
     #[serde(default)]
-    pub max_tokens: Option<u32>,
+    pub max_tokens: Own<u32>,
     /// As in [`LlmSettings`].
     #[serde(default)]
-    pub reasoning_effort: Option<String>,
+    pub reasoning_effort: Own<String>,
+    /// As in [`LlmSettings`].
+    #[serde(default)]
+    pub seed: Own<Seed>,
+    /// Fields of the request's body beside those of the section; `null` takes one of those out.
+    #[serde(default)]
+    pub extra_body: Map<String, Value>,
+    /// As in [`LlmSettings`].
+    #[serde(default)]
+    pub stream: Option<bool>,
     /// As in [`LlmSettings`].
     #[serde(default)]
     pub timeout: Option<f64>,
+    /// As in [`LlmSettings`].
+    #[serde(default)]
+    pub idle_timeout: Option<f64>,
     /// As in [`LlmSettings`].
     #[serde(default)]
     pub retries: Option<u32>,
     /// As in [`LlmSettings`].
     #[serde(default)]
     pub retry_delay: Option<f64>,
-    /// What its tokens cost; without it the cost of a proposal is unknown.
+    /// Most requests of this model under way at once, within those of its endpoint.
+    #[serde(default)]
+    pub concurrency: Option<usize>,
+    /// As in [`LlmSettings`].
+    #[serde(default)]
+    pub proxy: Option<Secret>,
+    /// What its tokens cost; absent: as the price table says, if it says something.
     #[serde(default)]
     pub price: Option<Price>,
-}
-
-/// What a million tokens cost, in any one currency.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Price {
-    /// A million tokens sent.
-    pub input: f64,
-    /// A million tokens received.
-    pub output: f64,
-}
-
-impl Price {
-    /// The price of one exchange.
-    pub fn of(self, tokens_in: u64, tokens_out: u64) -> f64 {
-        (self.input * tokens_in as f64 + self.output * tokens_out as f64) / 1e6
-    }
-}
-
-/// A model with everything decided and checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Model {
-    pub(crate) name: String,
-    pub(crate) weight: f64,
-    pub(crate) api_base: String,
-    pub(crate) api_key: Secret,
-    pub(crate) temperature: Option<f64>,
-    pub(crate) top_p: Option<f64>,
-    pub(crate) max_tokens: Option<u32>,
-    pub(crate) reasoning_effort: Option<String>,
-    pub(crate) timeout: Duration,
-    pub(crate) retries: u32,
-    pub(crate) retry_delay: Duration,
-    pub(crate) price: Option<Price>,
 }
 
 impl LlmSettings {
@@ -147,183 +224,15 @@ impl LlmSettings {
     pub fn names_a_model(&self) -> bool {
         !self.models.is_empty() || self.primary_model.is_some() || self.secondary_model.is_some()
     }
-
-    /// Checks everything that can be checked without asking an endpoint.
-    pub fn check(&self) -> Result<(), ProposerError> {
-        self.checked_models().map(|_| ())
-    }
-
-    pub(crate) fn checked_models(&self) -> Result<Vec<Model>, ProposerError> {
-        let short = [
-            (self.primary_model.as_ref(), self.primary_model_weight),
-            (self.secondary_model.as_ref(), self.secondary_model_weight),
-        ];
-        let short = short.into_iter().filter_map(|(name, weight)| {
-            let name = name?.clone();
-            Some(ModelSettings { name, weight: Some(weight), ..ModelSettings::default() })
-        });
-        let models: Vec<Model> = self
-            .models
-            .iter()
-            .cloned()
-            .chain(short)
-            .map(|model| self.checked(model))
-            .collect::<Result<_, _>>()?;
-        if models.is_empty() {
-            return Err(ProposerError::setup(
-                "no language model is configured",
-                "name one under llm.models, or use the rewrite proposer, which needs none",
-            ));
-        }
-        if models.iter().all(|model| model.weight == 0.0) {
-            return Err(ProposerError::setup(
-                "all models have weight 0",
-                "give at least one entry of llm.models a positive weight",
-            ));
-        }
-        if self.concurrency == 0 {
-            return Err(ProposerError::setup("llm.concurrency is 0", "set it to 1 or more"));
-        }
-        Ok(models)
-    }
-
-    fn checked(&self, model: ModelSettings) -> Result<Model, ProposerError> {
-        let name = model.name.trim().to_owned();
-        let wrong = |key: &str, value: &dyn std::fmt::Display, hint: &str| {
-            Err(ProposerError::setup(format!("llm: {key} of model `{name}` is {value}"), hint.to_owned()))
-        };
-        if name.is_empty() {
-            return Err(ProposerError::setup(
-                "a model in llm.models has no name",
-                "give it its name at the endpoint",
-            ));
-        }
-        let api_base = model.api_base.unwrap_or_else(|| self.api_base.clone());
-        match reqwest::Url::parse(&api_base) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
-            _ => {
-                return wrong(
-                    "api_base",
-                    &format!("`{api_base}`"),
-                    "write a URL such as https://api.openai.com/v1",
-                );
-            }
-        }
-        let weight = model.weight.unwrap_or(1.0);
-        if !(weight.is_finite() && weight >= 0.0) {
-            return wrong("weight", &weight, "use a number that isn't negative");
-        }
-        let temperature = model.temperature.or(self.temperature);
-        if let Some(value) = temperature.filter(|t| !(0.0..=2.0).contains(t)) {
-            return wrong("temperature", &value, "use a number from 0 to 2, or null for the endpoint's own");
-        }
-        let top_p = model.top_p.or(self.top_p);
-        if let Some(value) = top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
-            return wrong("top_p", &value, "use a number above 0 and at most 1, or leave it out");
-        }
-        let timeout = model.timeout.unwrap_or(self.timeout);
-        if !(timeout > 0.0 && timeout <= 86_400.0) {
-            return wrong("timeout", &timeout, "use seconds, more than 0 and at most a day");
-        }
-        let retry_delay = model.retry_delay.unwrap_or(self.retry_delay);
-        if !(0.0..=600.0).contains(&retry_delay) {
-            return wrong("retry_delay", &retry_delay, "use seconds, from 0 to 600");
-        }
-        let retries = model.retries.unwrap_or(self.retries);
-        if retries > 100 {
-            return wrong("retries", &retries, "use at most 100");
-        }
-        if let Some(price) = model.price
-            && !(price.input >= 0.0 && price.output >= 0.0 && (price.input + price.output).is_finite())
-        {
-            return wrong("price", &"not a price", "give input and output per million tokens, 0 or more");
-        }
-        let api_key = model.api_key.or_else(|| self.api_key.clone()).unwrap_or_default();
-        if !api_key.expose().chars().all(|c| c.is_ascii_graphic()) {
-            return wrong(
-                "api_key",
-                &"not a key: it holds spaces or letters that no key has",
-                "check the variable it comes from",
-            );
-        }
-        Ok(Model {
-            weight,
-            api_base: api_base.trim_end_matches('/').to_owned(),
-            api_key,
-            temperature,
-            top_p,
-            max_tokens: model.max_tokens.or(self.max_tokens),
-            reasoning_effort: model.reasoning_effort.or_else(|| self.reasoning_effort.clone()),
-            timeout: Duration::from_secs_f64(timeout),
-            retries,
-            retry_delay: Duration::from_secs_f64(retry_delay),
-            price: model.price,
-            name,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(yaml: &str) -> LlmSettings {
-        serde_yaml::from_str(yaml).unwrap()
-    }
-
-    #[test]
-    fn a_model_takes_from_the_section_what_it_does_not_say_itself() {
-        let settings = parse(
-            "api_base: http://localhost:11434/v1/\ntemperature: 0.2\nretries: 1\nmodels:\n- name: a\n- {name: b, weight: 0.5, temperature: 1.0}\n",
-        );
-        let models = settings.checked_models().unwrap();
-        assert_eq!(models[0].api_base, "http://localhost:11434/v1");
-        assert_eq!((models[0].temperature, models[0].weight, models[0].retries), (Some(0.2), 1.0, 1));
-        assert_eq!((models[1].temperature, models[1].weight), (Some(1.0), 0.5));
-    }
-
-    #[test]
-    fn openevolves_primary_and_secondary_models_join_the_ensemble() {
-        let models = parse("primary_model: a\nsecondary_model: b\n").checked_models().unwrap();
-        assert_eq!(
-            models.iter().map(|m| (m.name.as_str(), m.weight)).collect::<Vec<_>>(),
-            [("a", 1.0), ("b", 0.2)]
-        );
-    }
-
-    #[test]
-    fn a_key_is_not_in_the_debug_text_of_the_settings() {
-        let settings = parse("api_key: sk-very-secret\nmodels: [{name: a, api_key: sk-other-secret}]\n");
-        let text = format!("{settings:?} {:?}", settings.checked_models().unwrap());
-        assert!(!text.contains("secret\"") && !text.contains("sk-"), "{text}");
-    }
-
     #[test]
     fn unknown_keys_are_refused() {
         assert!(serde_yaml::from_str::<LlmSettings>("temprature: 1\n").is_err());
         assert!(serde_yaml::from_str::<LlmSettings>("models: [{name: a, wieght: 1}]\n").is_err());
-    }
-
-    #[test]
-    fn nonsense_is_refused_with_a_hint() {
-        for yaml in [
-            "models: []",
-            "models: [{name: ''}]",
-            "models: [{name: a, weight: 0}]",
-            "models: [{name: a, weight: -1}]",
-            "models: [{name: a, weight: .nan}]",
-            "models: [{name: a}]\ntemperature: 3",
-            "models: [{name: a}]\ntop_p: 0",
-            "models: [{name: a}]\ntimeout: 0",
-            "models: [{name: a}]\nretry_delay: -1",
-            "models: [{name: a}]\nretries: 1000",
-            "models: [{name: a}]\nconcurrency: 0",
-            "models: [{name: a}]\napi_base: localhost:8080",
-            "models: [{name: a}]\napi_key: 'two words'",
-            "models: [{name: a, price: {input: -1, output: 0}}]",
-        ] {
-            let error = parse(yaml).check().expect_err(yaml);
-            assert!(!error.hint.is_empty() && !error.what.is_empty(), "{yaml}");
-        }
     }
 }
