@@ -8,7 +8,7 @@ pub(super) enum Type {
     Text,
 }
 
-const INTEGERS: [&str; 10] = [
+const INTEGERS: [&str; 13] = [
     "run",
     "number",
     "island",
@@ -17,6 +17,9 @@ const INTEGERS: [&str; 10] = [
     "peak_memory_bytes",
     "trials",
     "tokens_in",
+    "tokens_cached",
+    "tokens_reasoning",
+    "tokens_estimated",
     "tokens_out",
     "requests",
 ];
