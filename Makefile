@@ -12,6 +12,10 @@ MLX_VERSION := 0.32.2
 OPENEVOLVE_VERSION := 0.4.0
 OPENEVOLVE = $(CACHE)/openevolve-$(OPENEVOLVE_VERSION)
 
+# MLX-LM from PyPI, in an environment of its own.
+MLX_LM = test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
+  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
+
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
@@ -44,7 +48,9 @@ test-mlx:
 
 test-full: test ## all tests in their long form
 	@echo "== the long form of the slow tests"
-	@INSTA_UPDATE=no EVOLVE_TEST_FULL=1 PROPTEST_CASES=5000 cargo test --release -p search -p evaluator -p orchestrator
+	@$(MLX_LM)
+	@INSTA_UPDATE=no EVOLVE_TEST_FULL=1 PROPTEST_CASES=5000 EVOLVE_MLX_LM_PYTHON=$(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python \
+	  cargo test --release -p search -p evaluator -p orchestrator
 	@$(MAKE) --no-print-directory fuzz SECONDS=20
 
 # Without a sanitizer the stable compiler will do; RUSTC_BOOTSTRAP is for cargo-fuzz, which asks for nightly otherwise.
@@ -111,8 +117,7 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 
 # MLX-LM itself, in an environment of its own. On a Mac `mlx` needs no extra.
 mlx-lm:
-	@test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
-	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
+	@$(MLX_LM)
 
 bench-dora: mlx-lm ## the DoRA champion as a patch for MLX-LM: losses, speed, memory (ARGUMENTS="--shapes qwen2.5-0.5b")
 	@$(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_dora.py $(ARGUMENTS)

@@ -259,8 +259,9 @@ fn the_wrong_language_and_truncated_code_are_told_apart() {
 }
 
 #[test]
-fn a_parent_without_markers_is_an_error() {
-    assert!(matches!(apply("x", "fn f() {}\n", Form::Edits, Language::Rust), Err(PatchError::Block(_))));
+fn a_parent_without_markers_changes_as_a_whole() {
+    let changed = apply(&edit("fn f() {}", "fn g() {}"), "fn f() {}\n", Form::Edits, Language::Rust);
+    assert_eq!(changed.unwrap(), "fn g() {}\n");
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn has_its_use(problem: &Path) {
 fn general_rules_have_their_use() {
     let proposer = RewriteProposer::new(None).unwrap();
     let rust = "// EVOLVE-BLOCK-START\nfn f(a: i32, b: i32) -> bool {\n    (a <= b && b - 1 < a) || a + b < 3\n}\n// EVOLVE-BLOCK-END\n";
-    let python = "# EVOLVE-BLOCK-START\ndef f(xs, k):\n    for i in range(len(xs)):\n        if xs[i] <= k and i < 3 or k * 2 < 1:\n            k = max(xs[i], k) - min(k, 1 + i)\n    return sorted(xs)[0]\n# EVOLVE-BLOCK-END\n";
+    let python = "# EVOLVE-BLOCK-START\ndef f(xs, k):\n    for i in range(len(xs)):\n        if xs[i] <= k and i < 3 or k * 2 < 1:\n            k = max(xs[i], k) - min(k, 1 + i)\n    k += random.gauss(k, 1) + random.uniform(0, k) ** 2\n    return sorted(xs)[0]\n# EVOLVE-BLOCK-END\n";
     for (language, source, expected) in [
         (
             Language::Rust,
@@ -266,9 +266,10 @@ fn crossover_takes_an_item_of_the_same_name_from_an_inspiration() {
 }
 
 #[test]
-fn a_parent_without_markers_is_an_outcome() {
-    let proposal = proposer(0).rewrite(&request(1, 1, Language::Rust, "fn f() {}", &[], Seen::nothing()));
-    assert!(matches!(proposal.change, Err(Outcome::Patch { .. })), "{proposal:?}");
+fn a_parent_without_markers_changes_as_a_whole() {
+    let source = "fn f(a: i32, b: i32) -> i32 {\n    a + b\n}\n";
+    let proposal = proposer(0).rewrite(&request(1, 1, Language::Rust, source, &[], Seen::nothing()));
+    assert!(proposal.change.as_ref().is_ok_and(|changed| changed != source), "{proposal:?}");
 }
 
 #[test]

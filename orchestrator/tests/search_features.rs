@@ -55,11 +55,19 @@ fn a_run_without_improvement_stops_early_and_says_so() {
 
 #[test]
 fn nearly_the_same_code_is_refused_where_that_is_configured() {
-    let project = Project::new("search: { novelty: { max_similarity: 0.3 } }\n");
-    project.succeed(&["run"]);
+    let project = Project::new("search: { novelty: { max_similarity: 0.5, retries: 0 } }\n");
+    // Long enough that most of it is as it was when one number changes.
+    let rest: String = (1..20).map(|n| format!("y{n} = x + y{n}\n")).collect();
+    let program = |x: u32| format!("# EVOLVE-BLOCK-START\nx = {x}\n{rest}# EVOLVE-BLOCK-END\n");
+    project.write("problem/initial.py", &program(10));
+    let reply = |x| serde_json::json!({ "reply": format!("```python\n{}```", program(x)) }).to_string();
+    project.write("replies.jsonl", &[reply(11), reply(12)].join("\n"));
+    project.succeed(&["run", "--replay", "replies.jsonl", "--iterations", "2"]);
     let rows = project.sql("select message from proposals where kind = 'near_duplicate'");
-    assert!(!rows.is_empty());
-    assert!(rows[0]["message"].as_str().is_some_and(|message| message.contains("like program")), "{rows:?}");
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert!(row["message"].as_str().is_some_and(|message| message.contains("like program")), "{row}");
+    }
 }
 
 #[test]

@@ -44,9 +44,9 @@ impl Price {
 pub struct PriceTable {
     /// What all prices in it are in, such as `USD`.
     pub currency: String,
-    /// When somebody last compared it with its sources.
+    /// When it was collected.
     #[serde(default)]
-    pub checked: Option<String>,
+    pub collected: Option<String>,
     /// Who sells what.
     pub endpoints: Vec<PricedEndpoint>,
 }
@@ -70,7 +70,7 @@ impl Default for PriceTable {
     fn default() -> Self {
         let read: Result<Self, _> = serde_yaml::from_str(BUILT_IN);
         // A test reads it; an empty table is what is left if that test was ignored.
-        read.unwrap_or_else(|_| Self { currency: "USD".to_owned(), checked: None, endpoints: Vec::new() })
+        read.unwrap_or_else(|_| Self { currency: "USD".to_owned(), collected: None, endpoints: Vec::new() })
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
         assert!(
             table.endpoints.iter().all(|endpoint| endpoint.source.is_some() && !endpoint.hosts.is_empty())
         );
-        assert!(table.checked.is_some());
+        assert!(table.collected.is_some());
         assert_eq!(PriceTable::default(), table);
     }
 
