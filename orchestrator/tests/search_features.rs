@@ -57,7 +57,7 @@ fn a_run_without_improvement_stops_early_and_says_so() {
 fn nearly_the_same_code_is_refused_where_that_is_configured() {
     let project = Project::new("search: { novelty: { max_similarity: 0.5, retries: 0 } }\n");
     // Long enough that most of it is as it was when one number changes.
-    let rest: String = (1..20).map(|n| format!("y{n} = x + y{n}\n")).collect();
+    let rest = (1..20).map(|n| format!("y{n} = x + y{n}\n")).collect::<Vec<_>>().concat();
     let program = |x: u32| format!("# EVOLVE-BLOCK-START\nx = {x}\n{rest}# EVOLVE-BLOCK-END\n");
     project.write("problem/initial.py", &program(10));
     let reply = |x| serde_json::json!({ "reply": format!("```python\n{}```", program(x)) }).to_string();
