@@ -376,7 +376,11 @@ fn after_a_bad_end_nothing_is_taken_out() {
 fn a_daemon_cannot_change_the_result_after_the_end() {
     for (who, tier) in everybody() {
         let script = "(setsid sh -c 'while :; do printf changed >result; done' &); sleep 0.1; rm -f result; printf hello >result2; mv result2 result";
-        let (how, bytes) = export(&World::new(who, tier), script);
+        // In the reduced tier processes are counted for each user, and the tests beside this one may have used them up just now: then
+        // the shell can't fork and ends with 2.
+        let attempt = || export(&World::new(who, tier), script);
+        let ended = (0..3).map(|_| attempt()).find(|(how, _)| *how != How::Exited { code: 2 });
+        let (how, bytes) = ended.unwrap_or_else(attempt);
         // Whatever was there when everything was dead, whole.
         assert_eq!(how, GOOD, "{who:?} {tier:?}");
         let text = String::from_utf8(bytes.unwrap()).unwrap();

@@ -16,8 +16,15 @@ use crate::run::RunId;
 #[derive(Debug)]
 #[must_use = "the run is unlocked when this is dropped"]
 pub struct RunLock {
-    // Closing a file unlocks it.
-    _file: File,
+    file: File,
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Closing would unlock it too, but only once a process that is just being started has closed its copy. If this fails, that is what
+        // remains.
+        self.file.unlock().ok();
+    }
 }
 
 impl ProgramDb {
@@ -44,7 +51,7 @@ impl ProgramDb {
         file.set_len(0).map_err(failed)?;
         file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
         file.rewind().map_err(failed)?;
-        Ok(RunLock { _file: file })
+        Ok(RunLock { file })
     }
 
     fn lock_path(&self, run: RunId) -> PathBuf {
