@@ -258,7 +258,8 @@ mod tests {
         for kept in ["MlxLm", "mlx_rs", "into_mlx", "unsafe fn", "pub(crate)"] {
             assert!(!text.contains(kept), "{kept} is in\n{text}");
         }
-        assert!(text.len() < 12_000, "{} bytes", text.len());
+        // It stands in every prompt: about 4000 tokens, with what DoRA needs.
+        assert!(text.len() < 13_000, "{} bytes", text.len());
     }
 
     #[test]
