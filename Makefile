@@ -12,10 +12,6 @@ MLX_VERSION := 0.32.2
 OPENEVOLVE_VERSION := 0.4.0
 OPENEVOLVE = $(CACHE)/openevolve-$(OPENEVOLVE_VERSION)
 
-# MLX-LM from PyPI, in an environment of its own.
-MLX_LM = test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
-  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
-
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
@@ -46,9 +42,8 @@ test-mlx:
 	@echo "== tests of the MLX harness"
 	@$(SETUP) cargo -- test --release --workspace --no-fail-fast
 
-test-full: test ## all tests in their long form
+test-full: test mlx-lm ## all tests in their long form
 	@echo "== the long form of the slow tests"
-	@$(MLX_LM)
 	@INSTA_UPDATE=no EVOLVE_TEST_FULL=1 PROPTEST_CASES=5000 EVOLVE_MLX_LM_PYTHON=$(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python \
 	  cargo test --release -p search -p evaluator -p orchestrator
 	@$(MAKE) --no-print-directory fuzz SECONDS=20
@@ -82,8 +77,7 @@ parity: mlx ## compare the trainer with reference runs made by MLX-LM: make pari
 	@$(SETUP) cargo -- run --quiet --release -p trainer --bin parity -- $(abspath $(DIR))
 
 # OpenEvolve and what its examples import, in an environment of its own.
-OPENEVOLVE := $(CACHE)/openevolve-0.4.0
-OPENEVOLVE_PACKAGES := openevolve==0.4.0 numpy scipy matplotlib scikit-learn pykalman PyWavelets beautifulsoup4 sympy requests \
+OPENEVOLVE_PACKAGES := openevolve==$(OPENEVOLVE_VERSION) numpy scipy matplotlib scikit-learn pykalman PyWavelets beautifulsoup4 sympy requests \
   jax optax tqdm numba orjson psutil toml pandas
 
 compat: build ## whether OpenEvolve's examples run as they are, with the metrics that it gives them: make compat DIR=path/to/examples
@@ -117,7 +111,8 @@ bench: build mlx ## the speeds that we claim, each a ratio measured side by side
 
 # MLX-LM itself, in an environment of its own. On a Mac `mlx` needs no extra.
 mlx-lm:
-	@$(MLX_LM)
+	@test -x $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python || { python3 -m venv $(CACHE)/mlx-lm-$(MLX_VERSION) && \
+	  $(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python -m pip install --quiet 'mlx[cpu]==$(MLX_VERSION)' 'mlx-lm==$(MLX_VERSION)'; }
 
 bench-dora: mlx-lm ## the DoRA champion as a patch for MLX-LM: losses, speed, memory (ARGUMENTS="--shapes qwen2.5-0.5b")
 	@$(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python bench/mlx_lm_dora.py $(ARGUMENTS)

@@ -67,27 +67,32 @@ impl History {
 }
 
 fn past_trial(record: &TrialRecord) -> Option<PastTrial> {
-    let sample = || {
-        Some(Sample {
-            tokens_per_second: record.tokens_per_second?,
-            peak_memory_bytes: record.peak_memory_bytes? as f64,
-            validation_loss: record.validation_loss?,
-        })
-    };
     Some(PastTrial {
         id: record.number?,
         stage: Stage::parse(&record.stage)?,
         arm: record.arm,
         seed: record.seed,
         reference_first: record.reference_first,
-        result: told(record.exit, sample()),
+        result: told(record.exit, record.tokens_per_second, record.peak_memory_bytes, record.validation_loss),
     })
 }
 
-/// What a protocol was told of a trial that ended so.
-pub fn told(exit: Exit, sample: Option<Sample>) -> Option<TrialResult> {
+/// What a protocol was told of a trial that ended so, with these figures as far as there are any.
+pub fn told(
+    exit: Exit,
+    tokens_per_second: Option<f64>,
+    peak_memory_bytes: Option<u64>,
+    validation_loss: Option<f64>,
+) -> Option<TrialResult> {
+    let sample = || {
+        Some(Sample {
+            tokens_per_second: tokens_per_second?,
+            peak_memory_bytes: peak_memory_bytes? as f64,
+            validation_loss: validation_loss?,
+        })
+    };
     match exit {
-        Exit::Ok => Some(sample.map_or(TrialResult::Failed, TrialResult::Ok)),
+        Exit::Ok => Some(sample().map_or(TrialResult::Failed, TrialResult::Ok)),
         // It was forged: the evaluation ended with it.
         Exit::Invalid => None,
         Exit::Failed | Exit::Crashed | Exit::Timeout | Exit::OutOfMemory | Exit::Killed => {

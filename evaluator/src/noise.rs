@@ -204,8 +204,6 @@ impl Standing {
                 };
                 return Step::Done(Conclusion { score: score.min(best_score), reason, ..plain });
             }
-        }
-        if draws.fresh.is_empty() {
             // Whether it has noise is looked at the 1st, 2nd, 4th, 8th ... time, as long as there was none.
             let is_looked_at = self.is_noisy || (self.challenges + 1).is_power_of_two();
             return if is_looked_at { Step::Fresh } else { Step::Done(self.certain(draws, best_score)) };

@@ -2,7 +2,7 @@
 
 use evaluator::history::{History, Incumbent, told};
 use evaluator::noise::Record;
-use evaluator::protocol::{Candidate, Decision, DecisionRecord, PastEvaluation, PastTrial, Sample, Stage};
+use evaluator::protocol::{Candidate, Decision, DecisionRecord, PastEvaluation, PastTrial, Stage};
 use evaluator::trial::{Arm, Exit};
 use evaluator::{EvaluationReport, TrialRecord};
 use program_db::{NewComparison, NewEvaluation, PastMeasurement, ProgramDb, RunId, Trial};
@@ -181,16 +181,10 @@ fn past_evaluation(measurement: &PastMeasurement) -> Result<PastEvaluation, Fail
 fn past_trial(trial: &Trial) -> Result<Option<PastTrial>, Failure> {
     let Some(id) = trial.number else { return Ok(None) };
     let exit: Exit = word(&trial.exit)?;
-    let sample = || {
-        Some(Sample {
-            tokens_per_second: trial.tokens_per_second?,
-            peak_memory_bytes: trial.peak_memory_bytes? as f64,
-            validation_loss: trial.validation_loss?,
-        })
-    };
     let (stage, arm): (Stage, Arm) = (word(&trial.stage)?, word(&trial.arm)?);
     let reference_first = trial.reference_first;
-    Ok(Some(PastTrial { id, stage, arm, seed: trial.seed, reference_first, result: told(exit, sample()) }))
+    let result = told(exit, trial.tokens_per_second, trial.peak_memory_bytes, trial.validation_loss);
+    Ok(Some(PastTrial { id, stage, arm, seed: trial.seed, reference_first, result }))
 }
 
 /// What a word of ours stands for.
