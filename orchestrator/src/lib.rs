@@ -10,6 +10,7 @@ pub mod lessons;
 pub mod logging;
 pub mod operator;
 pub mod patch;
+pub mod pause;
 pub mod pipeline;
 pub mod privacy;
 pub mod progress;

@@ -49,7 +49,7 @@ pub use query::SqlLimits;
 pub use record::Record;
 pub use replay::{Replay, Stored};
 pub use run::{NewRun, Run, RunId};
-pub use run_lock::RunLock;
+pub use run_lock::{RunHolder, RunLock};
 pub use session::{Session, SessionId};
 pub use summary::Summary;
 pub use table::{Table, Value};

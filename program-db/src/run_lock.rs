@@ -5,12 +5,24 @@
 //! files of one name.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::db::ProgramDb;
 use crate::error::DbError;
 use crate::run::RunId;
+
+/// How often, and how long between, a lock that is held is tried again: it may only be looked at by [`ProgramDb::run_holder`].
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
+
+/// A process that works on a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunHolder {
+    /// Its process id on this machine, by its own note; absent while it has not written one.
+    pub pid: Option<u32>,
+}
 
 /// The right to work on a run, until it is dropped.
 #[derive(Debug)]
@@ -42,16 +54,44 @@ impl ProgramDb {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(busy(run, &mut file)),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        let mut tries = 1;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < TRIES => std::thread::sleep(BETWEEN_TRIES),
+                Err(TryLockError::WouldBlock) => return Err(busy(run, &mut file)),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            tries += 1;
         }
         // The note is for the next one's error message; the lock holds without it.
         file.set_len(0).map_err(failed)?;
         file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
         file.rewind().map_err(failed)?;
         Ok(RunLock { file })
+    }
+
+    /// Who works on a run now; nobody if its lock is free. Only looks, so it also works where nothing can be written.
+    ///
+    /// # Errors
+    /// [`DbError::File`] if the lock can't be looked at.
+    pub fn run_holder(&self, run: RunId) -> Result<Option<RunHolder>, DbError> {
+        let path = self.lock_path(run);
+        let failed = |source| DbError::File { path: path.clone(), source };
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => {
+                file.unlock().map_err(failed)?;
+                Ok(None)
+            }
+            // The note is read only now: it is the holder's own, or none yet.
+            Err(TryLockError::WouldBlock) => Ok(Some(RunHolder { pid: note(&mut file) })),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
     }
 
     fn lock_path(&self, run: RunId) -> PathBuf {
@@ -62,8 +102,14 @@ impl ProgramDb {
 }
 
 fn busy(run: RunId, file: &mut File) -> DbError {
-    let mut note = String::new();
-    let pid = file.read_to_string(&mut note).ok().and_then(|_| note.trim().parse().ok());
+    let pid = note(file);
     let holder = pid.map_or_else(|| "another process".to_owned(), |pid: u32| format!("process {pid}"));
     DbError::RunBusy { run, pid, holder }
+}
+
+/// The process id that the holder noted in the lock's file.
+fn note(file: &mut File) -> Option<u32> {
+    let mut note = String::new();
+    file.read_to_string(&mut note).ok()?;
+    note.trim().parse().ok()
 }

@@ -13,7 +13,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use common::{evaluation, helper, measured, new_proposal, new_run};
-use program_db::{DbError, ProgramDb};
+use program_db::{DbError, ProgramDb, RunHolder};
 use search::{ProgramId, Verdict};
 
 const FILE: &str = "PROGRAM_DB_TEST_FILE";
@@ -145,8 +145,11 @@ async fn a_run_is_worked_on_by_one_process_at_a_time() {
     );
     let message = error.to_string().replace(&child.id().to_string(), "PID");
     insta::assert_snapshot!(message, @"run 1 is being worked on by process PID; wait for its end, or stop it (Ctrl-C there, or `kill PID`)");
+    assert_eq!(db.run_holder(1).unwrap(), Some(RunHolder { pid: Some(child.id()) }));
     // Another run isn't concerned.
     drop(db.lock_run(2).unwrap());
+    assert_eq!(db.run_holder(2).unwrap(), None);
+    assert_eq!(db.run_holder(3).unwrap(), None, "nobody ever worked on it");
 
     child.kill().unwrap();
     child.wait().unwrap();
