@@ -1,10 +1,14 @@
 //! The command line: what can be asked for. `commands` does it.
 
+mod serve;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use search::ProgramId;
 use serde::{Deserialize, Serialize};
+
+pub use self::serve::ServeArgs;
 
 /// Evolutionary code search whose results hold.
 ///
@@ -142,6 +146,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Write a run out: as a checkpoint for OpenEvolve and its visualizer, or as a table for other tools.
     Export(ExportArgs),
+    /// Watch, steer and query searches in a browser and over HTTP (docs/service.md).
+    Serve(ServeArgs),
     /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
     /// sandbox and its judge hold.
     Doctor {

@@ -15,6 +15,7 @@ mod openevolve;
 mod prompt;
 mod report;
 mod run;
+mod serve;
 mod table;
 mod text;
 
@@ -64,6 +65,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Import(arguments) => import::import(db, &arguments).await,
         Command::Export(arguments) => export::export(db, &arguments).await,
         Command::Report(arguments) => report::report(db, &arguments).await,
+        Command::Serve(arguments) => serve::serve(db, &arguments).await,
         Command::Prompt(arguments) => prompt::prompt(db, &arguments).await,
         Command::Lessons { run, all, json } => prompt::lessons(db, run, all, json).await,
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments).await,

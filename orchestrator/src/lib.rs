@@ -18,3 +18,4 @@ pub mod prompt;
 pub mod proposer;
 pub mod report;
 pub mod run;
+pub mod service;

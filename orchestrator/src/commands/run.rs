@@ -255,7 +255,7 @@ pub(super) async fn interrupt_on_signal(interrupt: CancellationToken) {
 }
 
 /// Ctrl-C or a polite kill.
-async fn signal() {
+pub(super) async fn signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -74,6 +74,14 @@ pub(super) fn rustup_home() -> Option<PathBuf> {
     set("RUSTUP_HOME").or_else(|| set("HOME").map(|home| home.join(".rustup")))
 }
 
+/// What clients of `evolve serve` must know, where no file says it.
+pub const SERVICE_TOKEN: &str = "EVOLVE_TOKEN";
+
+/// The value of [`SERVICE_TOKEN`].
+pub fn service_token() -> Option<String> {
+    std::env::var(SERVICE_TOKEN).ok().filter(|token| !token.trim().is_empty())
+}
+
 /// Whether a variable is there and not empty.
 pub(super) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
