@@ -12,6 +12,7 @@ pub mod operator;
 pub mod patch;
 pub mod pause;
 pub mod pipeline;
+pub mod plot;
 pub mod privacy;
 pub mod progress;
 pub mod prompt;

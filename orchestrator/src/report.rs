@@ -5,9 +5,8 @@ pub mod decisions;
 mod evaluation;
 pub mod html;
 pub mod judgement;
-mod numbers;
+pub(crate) mod numbers;
 pub mod pairs;
-pub mod plot;
 pub mod run;
 pub mod trace;
 

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use common::Project;
 use insta::assert_snapshot;
+use orchestrator::plot::{self, Strip};
 use orchestrator::report::calibration::{Ambient, Calibration, Noise, warnings};
 use orchestrator::report::judgement::Judgement;
-use orchestrator::report::plot::{self, Strip};
 use orchestrator::report::trace::{Promotion, Trace};
 use orchestrator::report::{decisions, pairs};
 use program_db::{
@@ -215,17 +215,19 @@ fn a_throttling_machine_is_seen_though_the_reference_changed() {
 
 #[test]
 fn the_trace_is_drawn() {
-    assert_snapshot!(plot::trace(&throttling()));
+    assert_snapshot!(plot::trace(&throttling()).as_str());
 }
 
 #[test]
 fn drawings_of_nothing_are_drawings() {
-    for svg in [plot::trace(&Trace::default()), plot::pairs("nothing", &[])] {
+    for drawing in [plot::trace(&Trace::default()), plot::pairs("nothing", &[])] {
+        let svg = drawing.as_str();
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"), "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
     let flat = Strip { metric: "m".to_owned(), changes: vec![(0.0, true)], effect: None, interval: None };
-    let svg = plot::pairs("flat", &[flat]);
+    let drawing = plot::pairs("flat", &[flat]);
+    let svg = drawing.as_str();
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
 }
 
@@ -237,7 +239,8 @@ fn names_in_drawings_are_escaped() {
         effect: Some(0.1),
         interval: None,
     };
-    let svg = plot::pairs("a < b \"c\"", &[strip]);
+    let drawing = plot::pairs("a < b \"c\"", &[strip]);
+    let svg = drawing.as_str();
     assert!(!svg.contains("<script") && !svg.contains(['\u{1b}', '\u{202e}']), "{svg}");
     assert!(svg.contains("<title>a &lt; b &quot;c&quot;</title>"), "{svg}");
 }

@@ -32,6 +32,7 @@ mod statement;
 mod summary;
 mod table;
 mod trial;
+pub mod view;
 
 pub use artifact::Artifact;
 pub use comparison::{Comparison, NewComparison};

@@ -69,13 +69,14 @@ impl ProgramDb {
         let counts: Counts = sqlx::query_as(
             "SELECT (SELECT count(*) FROM proposal WHERE run_id = ?1 AND number > 0) AS proposals,
                     (SELECT count(*) FROM program WHERE run_id = ?1) AS programs,
-                    (SELECT count(*) FROM evaluation WHERE run_id = ?1 AND purpose = 'search') AS evaluations,
+                    (SELECT count(*) FROM evaluation INDEXED BY evaluation_facts WHERE run_id = ?1 AND purpose = 'search')
+                    AS evaluations,
                     -- Every number has a program or an outcome, so those without an outcome have a program.
                     (SELECT count(*) FROM proposal WHERE run_id = ?1)
                     - (SELECT count(*) FROM outcome WHERE run_id = ?1) AS pending,
                     count(repairs) AS repairs,
-                    (SELECT count(*) FROM proposal JOIN outcome USING (run_id, number)
-                     WHERE run_id = ?1 AND repairs IS NOT NULL AND score IS NOT NULL) AS repaired,
+                    (SELECT count(score) FROM proposal INDEXED BY proposal_facts CROSS JOIN outcome USING (run_id, number)
+                     WHERE run_id = ?1 AND repairs IS NOT NULL) AS repaired,
                     coalesce(sum(tokens_in), 0) AS tokens_in,
                     coalesce(sum(tokens_out), 0) AS tokens_out,
                     sum(cost) AS cost

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::judgement::Loss;
 use super::numbers::{count, interval, metric_name, quantity, signed};
 use super::pairs::Pair;
-use super::plot::{self, escaped};
 use super::run::{Against, Compared, RunReport};
+use crate::plot::{self, escaped};
 
 const STYLE: &str = "<style>:root{color-scheme:light dark;--ink:#1f2328;--soft:#59636e;--grid:#d1d9e0;--paper:#fff;--alarm:#cf222e}\
 @media(prefers-color-scheme:dark){:root{--ink:#f0f6fc;--soft:#9198a1;--grid:#3d444d;--paper:#0d1117;--alarm:#f85149}}\
@@ -21,8 +21,9 @@ pub fn page(report: &RunReport) -> String {
     let title = escaped(&format!("evolve report: run {}, {}", report.run, report.title));
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title}</title>\n{STYLE}</head>\n<body>\n\
-         <h1>{title}</h1>\n"
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title}</title>\n{STYLE}<style>{}</style></head>\n<body>\n\
+         <h1>{title}</h1>\n",
+        plot::STYLE
     );
     if let Some(alarm) = &report.alarm {
         let _ = writeln!(html, "<p class=\"alarm\" role=\"alert\">{}</p>", escaped(alarm));
@@ -44,7 +45,7 @@ pub fn page(report: &RunReport) -> String {
         html.push_str("<h2>The machine over the run</h2>\n<p>");
         let words = report.trace.words();
         html.push_str(&words.lines().map(escaped).collect::<Vec<_>>().join("<br>\n"));
-        let _ = writeln!(html, "</p>\n{}", plot::trace(&report.trace));
+        let _ = writeln!(html, "</p>\n{}", plot::trace(&report.trace).as_str());
     }
     html.push_str("</body>\n</html>\n");
     html
@@ -74,7 +75,9 @@ fn comparison(html: &mut String, report: &RunReport, champion: u64, against: &Ag
     } else {
         html.push_str("<p>It came to no end: too many trials failed.</p>\n");
     }
-    html.push_str(&compared.drawing(champion, against.opponent).unwrap_or_default());
+    if let Some(drawing) = compared.drawing(champion, against.opponent) {
+        html.push_str(drawing.as_str());
+    }
     table(html, &compared.pairs);
 }
 

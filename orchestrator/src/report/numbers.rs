@@ -1,7 +1,7 @@
 //! Numbers for people.
 
 /// A metric's value with its unit, as far as its name tells one.
-pub(super) fn quantity(metric: &str, value: f64) -> String {
+pub(crate) fn quantity(metric: &str, value: f64) -> String {
     if metric.ends_with("_bytes") {
         bytes(value)
     } else if metric.ends_with("_per_second") {
@@ -25,28 +25,28 @@ pub fn bytes(count: f64) -> String {
 }
 
 /// `+3.1 %`.
-pub(super) fn signed(share: f64) -> String {
+pub(crate) fn signed(share: f64) -> String {
     // `+ 0.0` turns -0.0 into 0.0.
     format!("{:+.1} %", (share * 1000.0).round() / 10.0 + 0.0)
 }
 
 /// `3.1 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
 /// ` [+1.0, +4.9]`, in percent; nothing without an interval.
-pub(super) fn interval(interval: Option<(f64, f64)>) -> String {
+pub(crate) fn interval(interval: Option<(f64, f64)>) -> String {
     interval.map_or_else(String::new, |(low, high)| format!(" [{:+.1}, {:+.1}]", low * 100.0, high * 100.0))
 }
 
 /// `p = 0.0257`.
-pub(super) fn p_value(p: f64) -> String {
+pub(crate) fn p_value(p: f64) -> String {
     if p < 1e-4 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") }
 }
 
 /// Three digits that count, as evidence and levels need them.
-pub(super) fn three_digits(value: f64) -> String {
+pub(crate) fn three_digits(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if !(1e-4..1e6).contains(&size) => format!("{value:.1e}"),
@@ -56,12 +56,12 @@ pub(super) fn three_digits(value: f64) -> String {
 }
 
 /// `1 trial`, `2 trials`.
-pub(super) fn count(n: usize, noun: &str) -> String {
+pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A metric in words.
-pub(super) fn metric_name(metric: &str) -> String {
+pub(crate) fn metric_name(metric: &str) -> String {
     match metric {
         "tokens_per_second" => "speed (tokens per second)".to_owned(),
         "peak_memory_bytes" => "peak memory".to_owned(),
@@ -70,7 +70,7 @@ pub(super) fn metric_name(metric: &str) -> String {
 }
 
 /// The middle one, or the mean of the middle two; none of nothing.
-pub(super) fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = *sorted.get(sorted.len() / 2)?;

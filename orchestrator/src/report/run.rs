@@ -9,8 +9,8 @@ use super::evaluation::effect;
 use super::judgement::Judgement;
 use super::numbers::count;
 use super::pairs::{self, Pair};
-use super::plot::{self, Strip};
 use super::trace::Trace;
+use crate::plot::{self, Drawing, Strip};
 
 /// Everything that the report says, whatever its form.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -148,7 +148,7 @@ impl Compared {
     }
 
     /// The drawing, if there are pairs to draw.
-    pub fn drawing(&self, champion: u64, opponent: Opponent) -> Option<String> {
+    pub fn drawing(&self, champion: u64, opponent: Opponent) -> Option<Drawing> {
         let strips = self.strips();
         let title = format!("Program {champion} against {}", opponent.words());
         strips.iter().any(|strip| !strip.changes.is_empty()).then(|| plot::pairs(&title, &strips))
