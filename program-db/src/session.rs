@@ -55,6 +55,18 @@ impl ProgramDb {
         write.commit().await
     }
 
+    /// The run that a process works on, or worked on, if it began to since then (milliseconds since the Unix epoch).
+    pub async fn run_of_process(&self, pid: u32, since: i64) -> Result<Option<RunId>, DbError> {
+        sqlx::query_scalar(
+            "SELECT run_id FROM session WHERE pid = ? AND started_at >= ? ORDER BY id DESC LIMIT 1",
+        )
+        .bind(pid)
+        .bind(since)
+        .fetch_optional(self.readers())
+        .await
+        .map_err(self.error())
+    }
+
     /// A run's sessions, oldest first.
     pub async fn sessions(&self, run: RunId) -> Result<Vec<Session>, DbError> {
         sqlx::query_as(
