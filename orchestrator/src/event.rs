@@ -188,6 +188,25 @@ impl StopReason {
     }
 }
 
+impl std::str::FromStr for StopReason {
+    type Err = ();
+
+    /// From its [`StopReason::words`], as sessions keep them. Anything else a session ended with is a failure's message.
+    fn from_str(words: &str) -> Result<Self, ()> {
+        let all = [
+            Self::Iterations,
+            Self::WallTime,
+            Self::Target,
+            Self::NoImprovement,
+            Self::Cost,
+            Self::Tokens,
+            Self::RecordingEnds,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|reason| reason.words() == words).ok_or(())
+    }
+}
+
 /// The sending end. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Events(broadcast::Sender<Event>);

@@ -3,10 +3,14 @@
 
 pub mod api;
 mod connection;
+pub mod events;
+pub mod extract;
 pub mod guard;
 mod login;
 pub mod pages;
 pub mod problem;
+pub mod run_state;
+pub mod runner;
 mod settings;
 
 use std::io;
@@ -16,12 +20,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use program_db::ProgramDb;
+use program_db::{FeedPlace, ProgramDb};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::guard::Guard;
 use self::problem::Problem;
+use self::runner::Runner;
 pub use self::settings::{Settings, Token};
 
 /// Nothing that is sent here is large: SQL, a name, a few numbers.
@@ -38,6 +44,9 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     db: ProgramDb,
     guard: Guard,
+    runner: Runner,
+    /// The end of what is stored; event streams wait for it to move.
+    end: watch::Sender<FeedPlace>,
     closing: CancellationToken,
 }
 
@@ -48,7 +57,9 @@ impl Service {
     /// The system gives no randomness.
     pub fn new(db: ProgramDb, settings: Settings) -> io::Result<Self> {
         let guard = Guard::new(&settings)?;
-        Ok(Self(Arc::new(Inner { db, guard, closing: CancellationToken::new() })))
+        let runner = Runner::new(db.clone(), &settings);
+        let (end, closing) = (watch::Sender::default(), CancellationToken::new());
+        Ok(Self(Arc::new(Inner { db, guard, runner, end, closing })))
     }
 
     /// The database, for reading.
@@ -58,6 +69,11 @@ impl Service {
 
     pub(crate) fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    /// What starts and pauses runs.
+    pub fn runner(&self) -> &Runner {
+        &self.0.runner
     }
 
     /// Cancelled when the server stops: what would wait longer ends then.
@@ -90,6 +106,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let closing = service.closing().clone();
+    tokio::spawn(events::look(service.clone()));
     let listener = connection::Watched::new(listener);
     let server = axum::serve(listener, router(service))
         .with_graceful_shutdown(closing.clone().cancelled_owned())

@@ -21,6 +21,18 @@ const SOURCES: usize = 7;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FeedPlace([i64; SOURCES]);
 
+impl FeedPlace {
+    /// This place, or in each table the end, if it lies beyond: it was of another database.
+    #[must_use]
+    pub fn within(self, end: Self) -> Self {
+        let mut rows = self.0;
+        for (row, end) in rows.iter_mut().zip(end.0) {
+            *row = end.min(*row);
+        }
+        Self(rows)
+    }
+}
+
 impl fmt::Display for FeedPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, row) in self.0.iter().enumerate() {
@@ -153,29 +165,29 @@ const ENDS: &str =
 
 /// In the order in which rows of one moment are told, that of [`FeedPlace`]: a proposal comes before its outcome, a session's end last.
 const TABLES: [&str; SOURCES] = [
-    "SELECT id AS row, id AS run, created_at AS at, 0 AS number, title AS text, NULL AS second, NULL AS third,
+    "SELECT id AS position, id AS run, created_at AS at, 0 AS number, title AS text, NULL AS second, NULL AS third,
             NULL AS real, NULL AS other, NULL AS more FROM run WHERE id > ? ORDER BY id LIMIT ?",
-    "SELECT id AS row, run_id AS run, started_at AS at, pid AS number, '' AS text, NULL AS second, NULL AS third,
+    "SELECT id AS position, run_id AS run, started_at AS at, pid AS number, '' AS text, NULL AS second, NULL AS third,
             NULL AS real, NULL AS other, NULL AS more FROM session WHERE id > ? ORDER BY id LIMIT ?",
-    "SELECT rowid AS row, run_id AS run, created_at AS at, number, proposer AS text, operator AS second, model AS third,
+    "SELECT rowid AS position, run_id AS run, created_at AS at, number, proposer AS text, operator AS second, model AS third,
             cost AS real, parent AS other, island AS more FROM proposal WHERE rowid > ? ORDER BY rowid LIMIT ?",
-    "SELECT rowid AS row, run_id AS run, created_at AS at, number, kind AS text, message AS second, verdict AS third,
+    "SELECT rowid AS position, run_id AS run, created_at AS at, number, kind AS text, message AS second, verdict AS third,
             score AS real, NULL AS other, NULL AS more FROM outcome WHERE rowid > ? ORDER BY rowid LIMIT ?",
-    "SELECT rowid AS row, run_id AS run, created_at AS at, version AS number, '' AS text, failure AS second, NULL AS third,
+    "SELECT rowid AS position, run_id AS run, created_at AS at, version AS number, '' AS text, failure AS second, NULL AS third,
             NULL AS real, NULL AS other, NULL AS more FROM lesson WHERE rowid > ? ORDER BY rowid LIMIT ?",
-    "SELECT id AS row, run_id AS run, ended_at AS at, number, '' AS text, opponent AS second, NULL AS third,
+    "SELECT id AS position, run_id AS run, ended_at AS at, number, '' AS text, opponent AS second, NULL AS third,
             NULL AS real, NULL AS other, NULL AS more FROM evaluation WHERE id > ? ORDER BY id LIMIT ?",
     // Sessions end in another order than they begin, so their ends are counted.
     "SELECT * FROM (
-         SELECT row_number() OVER (ORDER BY ended_at, session_id) AS row, run_id AS run, ended_at AS at, 0 AS number, reason AS text,
+         SELECT row_number() OVER (ORDER BY ended_at, session_id) AS position, run_id AS run, ended_at AS at, 0 AS number, reason AS text,
                 NULL AS second, NULL AS third, NULL AS real, NULL AS other, NULL AS more
          FROM session_end JOIN session ON session.id = session_id
-     ) WHERE row > ? ORDER BY row LIMIT ?",
+     ) WHERE position > ? ORDER BY position LIMIT ?",
 ];
 
 #[derive(FromRow)]
 struct Row {
-    row: i64,
+    position: i64,
     run: i64,
     at: i64,
     number: i64,
@@ -221,7 +233,7 @@ impl ProgramDb {
                 .min();
             let Some((_, index)) = next else { break };
             let Some(row) = sources[index].next() else { break };
-            place.0[index] = row.row;
+            place.0[index] = row.position;
             let (run, at) = (row.run, row.at);
             if let Some(what) = read(index, row) {
                 changes.push(Change { run, at, what, place });

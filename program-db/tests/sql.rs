@@ -133,3 +133,39 @@ async fn a_long_answer_is_cut_off_and_says_so() {
         .unwrap();
     assert_eq!((table.rows.len(), table.truncated), (7, false), "just as many as allowed");
 }
+
+#[tokio::test]
+async fn values_that_would_fill_the_memory_and_patterns_that_would_take_for_ever_are_refused() {
+    let (_folder, db) = database().await;
+    let limits = SqlLimits { bytes: 1 << 20, time: Duration::from_millis(300), ..SqlLimits::default() };
+    let columns = vec!["1"; 200].join(", ");
+    for sql in [
+        "SELECT zeroblob(999999999)",
+        "SELECT hex(randomblob(900000))",
+        "SELECT replace(hex(zeroblob(10000)), '0', hex(zeroblob(10000)))",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000)
+         SELECT hex(zeroblob(500)) LIKE group_concat('%a', '') FROM n",
+        &format!("SELECT {columns}"),
+    ] {
+        let start = Instant::now();
+        let error = db.sql_within(sql, limits).await.unwrap_err();
+        assert!(matches!(error, DbError::SqlWrong { .. }), "{sql}: {error:?}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_filter_has_the_same_limits() {
+    let (_folder, db) = database().await;
+    let run = db.latest_run().await.unwrap().id;
+    let all = db.query(Some(run), "number >= 0").await.unwrap();
+    assert_eq!(db.query_within(Some(run), "number >= 0", SqlLimits::default()).await.unwrap(), all);
+    let limits = SqlLimits { rows: 2, ..SqlLimits::default() };
+    let table = db.query_within(Some(run), "number >= 0 order by number desc", limits).await.unwrap();
+    assert_eq!((table.rows.len(), table.truncated, table.columns), (2, true, all.columns));
+    assert!(matches!(db.query_within(Some(99), "", limits).await.unwrap_err(), DbError::NoSuchRun { .. }));
+    assert!(matches!(
+        db.query_within(Some(run), "nonsense =", limits).await.unwrap_err(),
+        DbError::Filter(_)
+    ));
+}

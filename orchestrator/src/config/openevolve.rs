@@ -137,6 +137,17 @@ pub(super) fn is_stored(text: &str) -> bool {
     stored::is_one(text)
 }
 
+/// The call that a run was started by, if it was OpenEvolve's.
+///
+/// # Errors
+/// It can't be read.
+pub fn stored_call(path: &Path, text: &str) -> Result<Option<Call>, ConfigError> {
+    if !is_stored(text) {
+        return Ok(None);
+    }
+    stored::read(path, text).map(|(call, _)| Some(call))
+}
+
 /// Checks a configuration as a run has stored it.
 pub(super) fn from_stored(path: &Path, text: &str, overrides: &Overrides) -> Result<Config, ConfigError> {
     let (call, text) = stored::read(path, text)?;
