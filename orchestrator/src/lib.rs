@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod dossier;
 pub mod event;
 pub mod exit_code;
 pub mod lessons;

@@ -22,7 +22,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use program_db::{FeedPlace, ProgramDb};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::guard::Guard;
@@ -32,6 +32,9 @@ pub use self::settings::{Settings, Token};
 
 /// Nothing that is sent here is large: SQL, a name, a few numbers.
 const BODY_LIMIT: usize = 256 << 10;
+
+/// Questions of clients' own (SQL, filters) that are answered at once.
+const QUESTIONS: usize = 2;
 
 /// How long open requests may go on after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(3);
@@ -47,6 +50,8 @@ struct Inner {
     runner: Runner,
     /// The end of what is stored; event streams wait for it to move.
     end: watch::Sender<FeedPlace>,
+    /// Turns for questions of clients' own.
+    questions: Arc<Semaphore>,
     closing: CancellationToken,
 }
 
@@ -59,7 +64,14 @@ impl Service {
         let guard = Guard::new(&settings)?;
         let runner = Runner::new(db.clone(), &settings);
         let (end, closing) = (watch::Sender::default(), CancellationToken::new());
-        Ok(Self(Arc::new(Inner { db, guard, runner, end, closing })))
+        Ok(Self(Arc::new(Inner {
+            db,
+            guard,
+            runner,
+            end,
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+            closing,
+        })))
     }
 
     /// The database, for reading.

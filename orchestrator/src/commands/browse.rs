@@ -11,6 +11,7 @@ use super::open::{program_of, reading, run_of, storage};
 use super::table::render;
 use super::text::{printable, utc};
 use crate::cli::{Format, ProgramRef};
+use crate::dossier::Dossier;
 use crate::exit_code::{ExitCode, Failure};
 use crate::report::{self, judgement::Judgement};
 
@@ -104,6 +105,11 @@ pub(super) async fn show(
 ) -> Result<ExitCode, Failure> {
     let db = reading(db).await?;
     let (run, number) = program_of(&db, program).await?;
+    if json {
+        let dossier = Dossier::read(&db, run, number, prompt).await.map_err(storage)?;
+        println!("{}", serde_json::to_string_pretty(&dossier).unwrap_or_default());
+        return Ok(ExitCode::Success);
+    }
     let proposal = db.proposal(run, number).await.map_err(storage)?;
     let outcome = db.outcome(run, number).await.map_err(storage)?;
     let trials = db.trials(run, number).await.map_err(storage)?;
@@ -116,37 +122,6 @@ pub(super) async fn show(
         Err(program_db::DbError::NoProgram { .. }) => None,
         Err(error) => return Err(storage(error)),
     };
-    if json {
-        let value = serde_json::json!({
-            "run": run,
-            "number": number,
-            "parent": proposal.parent,
-            "island": proposal.island,
-            "inspirations": proposal.inspirations,
-            "proposer": proposal.proposer,
-            "operator": proposal.operator,
-            "model": proposal.model,
-            "tokens_in": proposal.tokens_in,
-            "tokens_out": proposal.tokens_out,
-            "tokens_cached": proposal.tokens_cached,
-            "tokens_reasoning": proposal.tokens_reasoning,
-            "tokens_estimated": proposal.tokens_estimated,
-            "cost": proposal.cost,
-            "prompt": prompt.then_some(&proposal.prompt),
-            "reply": prompt.then_some(&proposal.reply),
-            "generation": program.as_ref().map(|program| program.generation),
-            "code_hash": program.as_ref().map(|program| &program.code_hash),
-            "outcome": outcome,
-            "measured_by": evaluation.as_ref().map(|evaluation| measured_by(&evaluation.measured_by)),
-            "trials": trials,
-            "decisions": decisions,
-            "judgement": evaluation.as_ref().and_then(|evaluation| evaluation.judgement.as_ref()),
-            "artifacts": artifacts.iter().map(|a| (a.name.clone(), a.content.clone().into())).collect::<serde_json::Map<_, _>>(),
-            "source": program.as_ref().map(|program| &program.source),
-        });
-        println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
-        return Ok(ExitCode::Success);
-    }
     let mut text = format!("program {run}/{number}");
     if let Some(parent) = proposal.parent {
         text.push_str(&format!(", {} of program {parent}", proposal.operator));
@@ -194,19 +169,6 @@ pub(super) async fn show(
     }
     print!("{}", printable(&text));
     Ok(ExitCode::Success)
-}
-
-fn measured_by(by: &program_db::MeasuredBy) -> serde_json::Value {
-    serde_json::json!({
-        "evaluator": by.evaluator,
-        "harness": by.harness,
-        "mlx": by.mlx,
-        "backend": by.backend,
-        "device": by.device,
-        "sandbox": by.sandbox,
-        "protocol": by.protocol,
-        "parameters": by.parameters,
-    })
 }
 
 pub(super) async fn diff(db: Option<&Path>, a: ProgramRef, b: ProgramRef) -> Result<ExitCode, Failure> {

@@ -136,7 +136,7 @@ impl Following {
             }
             tokio::select! {
                 () = self.service.closing().cancelled() => return None,
-                changed = self.end.changed() => changed.ok()?,
+                woken = self.end.changed() => woken.ok()?,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Whether a run is worked on, and how it ended if not.
 
 use program_db::RunId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Service;
@@ -10,7 +10,7 @@ use super::runner::Wish;
 use crate::event::StopReason;
 
 /// What a run does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// Nobody has worked on it yet.

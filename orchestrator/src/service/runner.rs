@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use program_db::{DbError, ProgramDb, RunId};
+use program_db::{ProgramDb, RunId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod endpoint;
+pub(crate) mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
