@@ -209,6 +209,39 @@ fn the_api_shows_what_the_run_found() {
 }
 
 #[test]
+fn programs_are_listed_page_by_page_in_any_order() {
+    let project = project();
+    let server = Server::start(&project, &[]);
+    let all = |path: &str, query: &str| {
+        let (mut numbers, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = server.read(&format!("{path}?limit=5{query}{after}"));
+            numbers.extend(
+                page["items"].as_array().unwrap().iter().map(|item| item["number"].as_u64().unwrap()),
+            );
+            let Some(next) = page["next"].as_str() else { return numbers };
+            after = format!("&after={next}");
+        }
+    };
+    let programs = "/api/v1/runs/1/programs";
+    assert_eq!(all(programs, ""), (0..=12).rev().collect::<Vec<_>>());
+    assert_eq!(all(programs, "&order=oldest"), (0..=12).collect::<Vec<_>>());
+    let expected =
+        project.sql("SELECT number FROM proposals WHERE score IS NOT NULL ORDER BY score DESC, number");
+    let expected: Vec<u64> = expected.iter().map(|row| row["number"].as_u64().unwrap()).collect();
+    assert_eq!(all(programs, "&order=best"), expected);
+    assert!(expected.len() > 5, "more than a page: {expected:?}");
+    let children = project.sql("SELECT number FROM proposals WHERE parent = 0 ORDER BY number");
+    let children: Vec<u64> = children.iter().map(|row| row["number"].as_u64().unwrap()).collect();
+    assert_eq!(all("/api/v1/runs/1/programs/0/children", ""), children);
+    assert!(all(programs, "&kind=crash").is_empty());
+    for (wrong, status) in [("?limit=1001", 400), ("?order=sideways", 400), ("?after=99", 404)] {
+        assert_eq!(server.get(&format!("{programs}{wrong}")).status, status, "{wrong}");
+    }
+    assert_eq!(server.get("/api/v1/runs/1/programs/99/children").status, 404);
+}
+
+#[test]
 fn sql_reads_within_limits_and_does_nothing_else() {
     let project = project();
     let server = Server::start(&project, &[]);

@@ -34,6 +34,7 @@ mod summary;
 mod table;
 mod trial;
 pub mod view;
+mod wish;
 
 pub use artifact::Artifact;
 pub use comparison::{Comparison, NewComparison};
@@ -57,3 +58,4 @@ pub use session::{Session, SessionId};
 pub use summary::Summary;
 pub use table::{Table, Value};
 pub use trial::Trial;
+pub use wish::Wish;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{evaluation, failed, history, measured, new_program, new_proposal, new_run, trial};
-use program_db::{DbError, NewEvaluation, ProgramDb, Record, Stored, Trial};
+use program_db::{DbError, NewEvaluation, ProgramDb, Record, Stored, Trial, Wish};
 use search::{Outcome, ProgramId, Verdict};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -431,4 +431,20 @@ async fn what_is_stored_together_is_all_there_or_nothing_of_it() {
     assert!(matches!(&error, DbError::AlreadyStored { what } if what == "proposal 2 of run 1"), "{error:?}");
     assert_eq!(db.replay(run).await.unwrap().collect().await.unwrap(), stored);
     db.store(run, &bad[..3]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_wish_of_a_session_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = ProgramDb::open(folder.path().join("evolve.db")).await.unwrap();
+    let run = db.create_run(&new_run()).await.unwrap();
+    let (first, second) =
+        (db.start_session(run, "1").await.unwrap(), db.start_session(run, "1").await.unwrap());
+    assert_eq!(db.wish(first).await.unwrap(), None);
+    for wish in [Wish::Pause, Wish::Stop] {
+        db.store_wish(first, wish).await.unwrap();
+        assert_eq!(db.wish(first).await.unwrap(), Some(wish));
+    }
+    assert_eq!(db.wish(second).await.unwrap(), None);
+    assert!(db.store_wish(99, Wish::Stop).await.is_err(), "no such session");
 }

@@ -1,12 +1,11 @@
 //! Whether a run is worked on, and how it ended if not.
 
-use program_db::RunId;
+use program_db::{RunId, Wish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Service;
 use super::problem::Problem;
-use super::runner::Wish;
 use crate::event::StopReason;
 
 /// What a run does.
@@ -74,8 +73,14 @@ impl Service {
     pub async fn status(&self, run: RunId) -> Result<RunStatus, Problem> {
         let holder = self.db().run_holder(run)?;
         let last = self.db().sessions(run).await?.into_iter().next_back();
+        let wish = match &last {
+            Some(last) => self.db().wish(last.id).await?,
+            None => None,
+        };
         if let Some(holder) = holder {
-            let state = match self.runner().wish(run, holder.pid) {
+            // A holder without a session only just starts, or measures for a report: nobody asked it for anything.
+            let wish = wish.filter(|_| last.is_some_and(|last| last.ended_at.is_none()));
+            let state = match wish {
                 None => RunState::Running,
                 Some(Wish::Pause) => RunState::Pausing,
                 Some(Wish::Stop) => RunState::Stopping,
@@ -85,11 +90,7 @@ impl Service {
         let Some(last) = last else { return Ok(RunStatus { state: RunState::New, pid: None, reason: None }) };
         let state = match last.reason.as_deref().map(str::parse::<StopReason>) {
             None => RunState::Killed,
-            Some(Ok(StopReason::Interrupted))
-                if self.runner().wish(run, Some(last.pid)) == Some(Wish::Stop) =>
-            {
-                RunState::Stopped
-            }
+            Some(Ok(StopReason::Interrupted)) if wish == Some(Wish::Stop) => RunState::Stopped,
             Some(Ok(StopReason::Interrupted)) => RunState::Paused,
             Some(Ok(_)) => RunState::Ended,
             Some(Err(())) => RunState::Failed,

@@ -7,13 +7,12 @@
 mod child;
 mod configs;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use program_db::{ProgramDb, RunId};
+use program_db::{DbError, ProgramDb, RunId, SessionId, Wish};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -30,15 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts that are remembered, those that have ended included.
 const REMEMBERED: usize = 200;
-
-/// Why a run was asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// To go on later.
-    Pause,
-    /// For good. (It can be resumed all the same.)
-    Stop,
-}
 
 /// What a run may use, counted from its beginning. Absent: what its configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
@@ -87,8 +77,8 @@ pub struct Runner {
     /// One at a time, so that the count of [`Runner::most`] holds.
     starting: tokio::sync::Mutex<()>,
     starts: Mutex<Vec<Arc<Start>>>,
-    /// Who was asked to stop, so that nobody is asked twice: to `evolve` the second time means at once.
-    asked: Mutex<HashMap<RunId, (u32, Wish)>>,
+    /// One at a time, so that nobody is asked twice: to `evolve` the second time means at once.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Runner {
@@ -100,7 +90,7 @@ impl Runner {
             most: settings.max_runs,
             starting: tokio::sync::Mutex::default(),
             starts: Mutex::default(),
-            asked: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -112,14 +102,6 @@ impl Runner {
     /// What was started from here, oldest first.
     pub fn starts(&self) -> Vec<Arc<Start>> {
         lock(&self.starts).clone()
-    }
-
-    /// What was asked of the process that works on a run, if this one was asked.
-    pub fn wish(&self, run: RunId, pid: Option<u32>) -> Option<Wish> {
-        lock(&self.asked)
-            .get(&run)
-            .filter(|(asked, _)| pid.is_none_or(|pid| pid == *asked))
-            .map(|(_, wish)| *wish)
     }
 
     /// Starts a run of an allowed configuration and waits a while for it to be there.
@@ -162,23 +144,36 @@ impl Runner {
     /// # Errors
     /// Nobody works on it, or the one who does can't be asked.
     pub async fn stop(&self, run: RunId, wish: Wish) -> Result<u32, Problem> {
+        let _one = self.asking.lock().await;
         let holder = self.db.run_holder(run)?.and_then(|holder| holder.pid);
-        if let Some(pid) = holder
-            && let Some((asked, before)) = lock(&self.asked).get_mut(&run)
-            && *asked == pid
+        let last = self.db.sessions(run).await?.into_iter().next_back();
+        let last = last.filter(|last| last.ended_at.is_none() && Some(last.pid) == holder);
+        let before = match &last {
+            Some(last) => self.db.wish(last.id).await?,
+            None => None,
+        };
+        let pid = match (&last, before) {
+            (Some(last), Some(_)) => last.pid,
+            _ => match pause(&self.db, run).await? {
+                Pause::Asked { pid } => pid,
+                other => return Err(Problem::conflict(other.words(run))),
+            },
+        };
+        if let Some(last) = last
+            && before != Some(wish)
+            && let Err(error) = self.note(last.id, wish).await
         {
-            *before = wish;
-            return Ok(pid);
+            tracing::warn!(%error, run, "that the run was asked to stop can't be noted");
         }
-        match pause(&self.db, run).await {
-            Ok(Pause::Asked { pid }) => {
-                lock(&self.asked).insert(run, (pid, wish));
-                Ok(pid)
-            }
-            Ok(other) => Err(Problem::conflict(other.words(run))),
-            Err(PauseError::Db(error)) => Err(error.into()),
-            Err(error @ PauseError::Signal { .. }) => Err(Problem::forbidden(error.to_string())),
-        }
+        Ok(pid)
+    }
+
+    /// The database is open for reading only, so that nothing else of the service can write.
+    async fn note(&self, session: SessionId, wish: Wish) -> Result<(), DbError> {
+        let db = ProgramDb::open(self.db.path()).await?;
+        let result = db.store_wish(session, wish).await;
+        db.close().await;
+        result
     }
 
     async fn launch(

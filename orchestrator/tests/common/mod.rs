@@ -105,7 +105,16 @@ impl Project {
 
     /// Rows of a read-only SQL query.
     pub(crate) fn sql(&self, query: &str) -> Vec<Value> {
-        let rows = self.succeed(&["query", "--sql", query, "--format", "json"]);
+        self.rows(&["query", "--sql", query, "--format", "json"])
+    }
+
+    /// Rows of a read-only SQL query to this database.
+    pub(crate) fn sql_of(&self, db: &str, query: &str) -> Vec<Value> {
+        self.rows(&["query", "--db", db, "--sql", query, "--format", "json"])
+    }
+
+    fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+        let rows = self.succeed(arguments);
         serde_json::from_str::<Value>(&rows).unwrap().as_array().unwrap().clone()
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -45,8 +45,12 @@ impl Server {
     pub(crate) fn start(project: &Project, arguments: &[&str]) -> Self {
         let mut all = vec!["serve", "--json", "--listen", "127.0.0.1:0"];
         all.extend(arguments);
-        let mut child =
-            project.command(&all).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::of(project.command(&all))
+    }
+
+    /// The server that this command starts with `--json`.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
@@ -141,7 +145,7 @@ impl Server {
 
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        std::process::Command::new("kill").args([signal, &pid]).status().unwrap();
+        Command::new("kill").args([signal, &pid]).status().unwrap();
     }
 
     pub(crate) fn pid(&self) -> u32 {

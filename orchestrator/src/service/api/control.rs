@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use program_db::RunId;
+use program_db::{RunId, Wish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,7 +12,7 @@ use super::super::Service;
 use super::super::extract::{Json as Body, Path};
 use super::super::problem::Problem;
 use super::super::run_state::RunStatus;
-use super::super::runner::{Budgets, FoundConfig, Start, StartState, Wish};
+use super::super::runner::{Budgets, FoundConfig, Start, StartState};
 use super::{BASE, Refusals};
 
 /// What to start.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use program_db::view::{Listed, Listing, Order, Place};
 use program_db::{Program, RunId};
 use search::ProgramId;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::Service;
 use super::super::extract::{Path, Query};
 use super::super::problem::Problem;
-use super::Refusals;
+use super::{Page, Refusals, within};
 use crate::dossier::Dossier;
 
 /// The run and the number in a path.
@@ -32,6 +33,163 @@ impl Which {
     fn number(self) -> ProgramId {
         ProgramId(self.number)
     }
+}
+
+/// One proposal in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ListedProgram {
+    /// Its number.
+    number: u64,
+    /// The program it was made from; none for the initial program.
+    parent: Option<u64>,
+    /// The island it was asked for.
+    island: u64,
+    /// Lineage depth; none if it led to no program.
+    generation: Option<u32>,
+    /// Who proposed.
+    proposer: String,
+    /// How.
+    operator: String,
+    /// The language model, if any.
+    model: Option<String>,
+    /// The price.
+    cost: Option<f64>,
+    /// When the reply was there.
+    created_at: i64,
+    /// How it ended: `measured`, or why not; none while it isn't evaluated.
+    kind: Option<String>,
+    /// The score, if measured.
+    score: Option<f64>,
+    /// Its parent's score, if that was measured.
+    parent_score: Option<f64>,
+    /// The verdict, if measured.
+    verdict: Option<String>,
+    /// How it ended, in one line.
+    summary: Option<String>,
+}
+
+impl From<Listed> for ListedProgram {
+    fn from(listed: Listed) -> Self {
+        Self {
+            number: listed.number.0,
+            parent: listed.parent.map(|parent| parent.0),
+            island: listed.island,
+            generation: listed.generation,
+            proposer: listed.proposer,
+            operator: listed.operator,
+            model: listed.model,
+            cost: listed.cost,
+            created_at: listed.created_at,
+            kind: listed.kind,
+            score: listed.score,
+            parent_score: listed.parent_score,
+            verdict: listed.verdict,
+            summary: listed.message,
+        }
+    }
+}
+
+/// In which order.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ListOrder {
+    /// The highest number first.
+    #[default]
+    Newest,
+    /// The lowest number first.
+    Oldest,
+    /// The highest score first; only what was measured.
+    Best,
+}
+
+/// Which ones, and in which order.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// In which order.
+    #[serde(default)]
+    #[param(inline)]
+    order: ListOrder,
+    /// Only those that ended so: `measured`, `compile`, ...; or `pending`.
+    kind: Option<String>,
+    /// Only this island.
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    island: Option<u64>,
+    /// Only by this model, or by this proposer where no model answered.
+    by: Option<String>,
+    /// The number that the page before ended with, as its `next` says.
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    after: Option<u64>,
+    /// At most so many.
+    #[serde(default = "some")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: u32,
+}
+
+fn some() -> u32 {
+    100
+}
+
+/// A run's proposals, page by page.
+#[utoipa::path(get, path = "/runs/{run}/programs", tag = "programs",
+    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number"), Wanted),
+    responses((status = 200, body = Page<ListedProgram>), Refusals))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    Path(run): Path<RunId>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Page<ListedProgram>>, Problem> {
+    page(&service, run, None, wanted).await
+}
+
+/// What was made from a program, page by page: the best first if asked for, else in order of numbers.
+#[utoipa::path(get, path = "/runs/{run}/programs/{number}/children", tag = "programs", params(Which, Wanted),
+    responses((status = 200, body = Page<ListedProgram>), Refusals))]
+pub(super) async fn children(
+    State(service): State<Service>,
+    Path(which): Path<Which>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Page<ListedProgram>>, Problem> {
+    service.db().outcome(which.run, which.number()).await?;
+    page(&service, which.run, Some(which.number()), wanted).await
+}
+
+async fn page(
+    service: &Service,
+    run: RunId,
+    parent: Option<ProgramId>,
+    wanted: Wanted,
+) -> Result<Json<Page<ListedProgram>>, Problem> {
+    let limit = within(wanted.limit, 1000)?;
+    let db = service.db();
+    db.run(run).await?;
+    let after = match wanted.after.map(ProgramId) {
+        None => None,
+        Some(number) => {
+            let score =
+                db.outcome(run, number).await?.and_then(|outcome| outcome.score()).map(search::Score::get);
+            if matches!(wanted.order, ListOrder::Best) && score.is_none() {
+                return Err(Problem::bad_request(format!(
+                    "after: proposal {number} has no score, so no page ended with it"
+                )));
+            }
+            Some(Place { number, score })
+        }
+    };
+    let order = match wanted.order {
+        ListOrder::Newest => Order::Newest,
+        ListOrder::Oldest => Order::Oldest,
+        ListOrder::Best => Order::Best,
+    };
+    let Wanted { kind, island, by, .. } = wanted;
+    // One more says whether there is a next page.
+    let listing = Listing { order, kind, island, by, parent, after, limit: wanted.limit + 1 };
+    let mut items = db.listing(run, &listing).await?;
+    let is_more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| is_more).map(|last| last.number.to_string());
+    Ok(Json(Page { items: items.into_iter().map(ListedProgram::from).collect(), next }))
 }
 
 /// What to add.
