@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-mlx test-full fuzz fuzz-tool lint parity compat check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline
+.PHONY: help build mlx demo test test-rust test-api test-mlx test-full fuzz fuzz-tool lint parity compat check-api check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -11,6 +11,8 @@ CACHE := $(if $(EVOLVE_CACHE),$(EVOLVE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE
 MLX_VERSION := 0.32.2
 OPENEVOLVE_VERSION := 0.4.0
 OPENEVOLVE = $(CACHE)/openevolve-$(OPENEVOLVE_VERSION)
+SCHEMATHESIS_VERSION := 4.32.5
+SCHEMATHESIS = $(CACHE)/schemathesis-$(SCHEMATHESIS_VERSION)
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -31,12 +33,16 @@ demo: build mlx ## evolve the quantized LoRA kernel on this machine; no API key 
 	@echo "  evolve best --out best.rs | evolve query 'verdict = improved order by score desc' | evolve show 1 | evolve diff 0 1"
 	@echo "  README.md says how to search with a language model, and how to bring your own problem"
 
-test: mlx test-rust test-mlx ## all tests, the slow ones in their short form
+test: mlx test-rust test-api test-mlx ## all tests, the slow ones in their short form
 	@echo "== all tests passed. Next: make demo"
 
 test-rust:
 	@echo "== tests of the workspace"
 	@INSTA_UPDATE=no cargo test --workspace --no-fail-fast
+
+test-api: $(SCHEMATHESIS)/complete
+	@echo "== the service against its OpenAPI document, short"
+	@python3 bench/check_api.py $(MAIN_TARGET)/debug/evolve --schemathesis $(SCHEMATHESIS)/bin/schemathesis --phases examples,coverage
 
 test-mlx:
 	@echo "== tests of the MLX harness"
@@ -46,6 +52,7 @@ test-full: test mlx-lm ## all tests in their long form
 	@echo "== the long form of the slow tests"
 	@INSTA_UPDATE=no EVOLVE_TEST_FULL=1 PROPTEST_CASES=5000 EVOLVE_MLX_LM_PYTHON=$(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python \
 	  cargo test --release -p search -p evaluator -p orchestrator
+	@$(MAKE) --no-print-directory check-api
 	@$(MAKE) --no-print-directory fuzz SECONDS=20
 
 # Without a sanitizer the stable compiler will do; RUSTC_BOOTSTRAP is for cargo-fuzz, which asks for nightly otherwise.
@@ -85,6 +92,15 @@ compat: build ## whether OpenEvolve's examples run as they are, with the metrics
 	@test -e $(OPENEVOLVE)/complete || { echo "== making an environment with OpenEvolve (once)"; python3 -m venv $(OPENEVOLVE) && \
 	  $(OPENEVOLVE)/bin/python -m pip install --quiet $(OPENEVOLVE_PACKAGES) && touch $(OPENEVOLVE)/complete; }
 	@$(OPENEVOLVE)/bin/python bench/compat.py --evolve $(MAIN_TARGET)/release/evolve $(FLAGS) $(abspath $(DIR))
+
+check-api: build $(SCHEMATHESIS)/complete ## the service against its OpenAPI document: thousands of requests made up from it
+	@python3 bench/check_api.py $(MAIN_TARGET)/release/evolve --schemathesis $(SCHEMATHESIS)/bin/schemathesis --examples 200
+
+$(SCHEMATHESIS)/complete:
+	@echo "== installing schemathesis $(SCHEMATHESIS_VERSION) (once)"
+	@python3 -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/python -m pip install --quiet schemathesis==$(SCHEMATHESIS_VERSION)
+	@touch $@
 
 check-statistics: ## check the statistics against given values: make check-statistics DIR=path
 	@test -n "$(DIR)" || { echo "usage: make check-statistics DIR=path/with/golden.json/and/reference.json   (evaluator/tests/statistics/data has some)"; exit 2; }

@@ -8,9 +8,10 @@ mod runs;
 
 use axum::Router;
 use axum::routing::get;
-use serde::Serialize;
+use program_db::RunId;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -27,6 +28,7 @@ const BASE: &str = "/api/v1";
         description = "Evolutionary code search: watch, steer and query runs. Times are milliseconds since the Unix epoch. Texts of \
                        programs, models and evaluators are given as they are stored: whoever shows them must treat them as text.",
     ),
+    components(schemas(Problem)),
     modifiers(&Token),
     security((), ("token" = [])),
     tags(
@@ -71,6 +73,9 @@ enum Refusals {
     /// The body is too long.
     #[response(status = 413, content_type = "application/problem+json")]
     TooLong(Problem),
+    /// The address is too long.
+    #[response(status = 414)]
+    TooLongAddress,
     /// The body isn't JSON.
     #[response(status = 415, content_type = "application/problem+json")]
     NotJson(Problem),
@@ -82,6 +87,15 @@ enum Refusals {
     TooMuch(Problem),
 }
 
+/// The run in a path.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct OfRun {
+    /// The run's number. (No JSON reader keeps larger integers exactly.)
+    #[param(value_type = i64, minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 1)]
+    run: RunId,
+}
+
 /// Some of a list, and where the next ones begin.
 #[derive(Debug, Serialize, ToSchema)]
 struct Page<T> {
@@ -89,6 +103,20 @@ struct Page<T> {
     items: Vec<T>,
     /// The value of `after` for the next page; none: this is the last one.
     next: Option<String>,
+}
+
+/// The largest integer that every JSON reader keeps exactly, and the largest that requests may name.
+const LARGEST: u64 = (1 << 53) - 1;
+
+/// Reads a number of a query.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = Option::<u64>::deserialize(deserializer)?;
+    match number {
+        Some(number) if number > LARGEST => {
+            Err(serde::de::Error::custom(format_args!("{number} is above {LARGEST}")))
+        }
+        number => Ok(number),
+    }
 }
 
 /// A limit that a request may set.

@@ -5,6 +5,8 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::problem::Problem;
 
@@ -38,7 +40,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A body of JSON.
+/// A body of JSON: an object. (Into a structure, serde would take an array as well.)
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -47,7 +49,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         match axum::Json::from_request(request, state).await {
-            Ok(axum::Json(value)) => Ok(Self(value)),
+            Ok(axum::Json(object)) => serde_json::from_value(Value::Object(object))
+                .map(Self)
+                .map_err(|error| Problem::bad_request(format!("the body: {error}"))),
             Err(JsonRejection::BytesRejection(BytesRejection::FailedToBufferBody(rejection))) => {
                 Err(Problem::new(rejection.status(), rejection.body_text()))
             }
@@ -58,4 +62,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
         }
     }
+}
+
+/// For `deserialize_with`: a structure inside a body, which must be an object too.
+pub fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let object = Map::<String, Value>::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(object)).map_err(serde::de::Error::custom)
 }

@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use program_db::{DbError, ProgramDb, RunId, SessionId, Wish};
+use program_db::{DbError, ProgramDb, RunId, SessionId};
 use serde::Deserialize;
 use utoipa::ToSchema;
+
+pub use program_db::Wish;
 
 pub use self::child::{Start, StartState};
 pub use self::configs::{Configs, FoundConfig};
@@ -51,6 +53,23 @@ pub struct Budgets {
 }
 
 impl Budgets {
+    /// Whether they are numbers that make sense; evolve itself says the rest.
+    fn check(&self) -> Result<(), Problem> {
+        const MOST: u64 = 1_000_000_000;
+        const MOST_TOKENS: u64 = MOST * 1000;
+        let above = |value: Option<f64>| value.is_some_and(|value| !(value > 0.0 && value <= MOST as f64));
+        let wrong = if self.iterations.is_some_and(|iterations| iterations > MOST) {
+            "iterations: at most 1000000000"
+        } else if above(self.max_wall_seconds) || above(self.max_cost) {
+            "max_wall_seconds and max_cost: above 0 and at most 1000000000"
+        } else if self.max_total_tokens.is_some_and(|tokens| tokens == 0 || tokens > MOST_TOKENS) {
+            "max_total_tokens: from 1 to 1000000000000"
+        } else {
+            return Ok(());
+        };
+        Err(Problem::bad_request(wrong))
+    }
+
     fn arguments(&self) -> Vec<String> {
         let number = |flag: &str, value: Option<u64>| value.map(|value| format!("--{flag}={value}"));
         let real = |flag: &str, value: Option<f64>| value.map(|value| format!("--{flag}={value}"));
@@ -183,6 +202,7 @@ impl Runner {
         run: Option<RunId>,
         budgets: &Budgets,
     ) -> Result<Arc<Start>, Problem> {
+        budgets.check()?;
         arguments.extend(budgets.arguments().into_iter().map(Into::into));
         arguments.extend(["--db".into(), self.db.path().as_os_str().to_owned()]);
         let start = {

@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::Service;
-use super::super::extract::{Json as Body, Path};
+use super::super::extract::{Json as Body, Path, object};
 use super::super::problem::Problem;
 use super::super::run_state::RunStatus;
 use super::super::runner::{Budgets, FoundConfig, Start, StartState};
-use super::{BASE, Refusals};
+use super::{BASE, OfRun, Refusals};
 
 /// What to start.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewRun {
     /// The configuration: its name from an allowed folder on, as `GET /configs` lists it, or its whole path.
-    #[schema(example = "config.yaml", max_length = 4096)]
+    #[schema(example = "config.yaml")]
     config: String,
     /// The run's seed (`random_seed`).
     #[schema(maximum = 9_007_199_254_740_991_i64)]
     seed: Option<u64>,
     /// What it may use.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     budgets: Budgets,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct NewRun {
 #[serde(deny_unknown_fields)]
 pub(super) struct Resume {
     /// What it may use, in place of what its configuration says.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     budgets: Budgets,
 }
 
@@ -130,14 +130,14 @@ pub(super) async fn start(
 
 /// Go on with a run, perhaps with other budgets. Only if its configuration lies in an allowed folder.
 #[utoipa::path(post, path = "/runs/{run}/resume", tag = "control", request_body = Resume,
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number")),
+    params(OfRun),
     responses(
         (status = 201, body = Process, description = "It works"),
         (status = 202, body = Process, description = "It is still setting up; Location says how far it has come"),
         Refusals))]
 pub(super) async fn resume(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
     Body(resume): Body<Resume>,
 ) -> Result<Response, Problem> {
     let start = service.runner().resume(run, &resume.budgets).await?;
@@ -146,11 +146,11 @@ pub(super) async fn resume(
 
 /// Ask the process that works on a run, wherever it was started, to stop cleanly: nothing is lost, and the run can be resumed.
 #[utoipa::path(post, path = "/runs/{run}/pause", tag = "control", request_body = Nothing,
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number")),
+    params(OfRun),
     responses((status = 202, body = RunStatus, description = "It was asked"), Refusals))]
 pub(super) async fn pause(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<(StatusCode, Json<RunStatus>), Problem> {
     ask(&service, run, Wish::Pause).await
@@ -158,11 +158,11 @@ pub(super) async fn pause(
 
 /// The same as pause, with the mark that this is meant to be its end. (It can be resumed all the same.)
 #[utoipa::path(post, path = "/runs/{run}/stop", tag = "control", request_body = Nothing,
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number")),
+    params(OfRun),
     responses((status = 202, body = RunStatus, description = "It was asked"), Refusals))]
 pub(super) async fn stop(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
     Body(Nothing {}): Body<Nothing>,
 ) -> Result<(StatusCode, Json<RunStatus>), Problem> {
     ask(&service, run, Wish::Stop).await

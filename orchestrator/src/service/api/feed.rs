@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use program_db::RunId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -11,7 +10,7 @@ use super::super::Service;
 use super::super::events::{place, stream};
 use super::super::extract::{Path, Query};
 use super::super::problem::Problem;
-use super::Refusals;
+use super::{OfRun, Refusals};
 
 /// Where to begin.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -39,11 +38,11 @@ pub(super) async fn all(
 
 /// The same of one run.
 #[utoipa::path(get, path = "/runs/{run}/events", tag = "events",
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number"), From),
+    params(OfRun, From),
     responses((status = 200, body = String, content_type = "text/event-stream"), Refusals))]
 pub(super) async fn of_run(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
     headers: HeaderMap,
     Query(from): Query<From>,
 ) -> Result<Response, Problem> {

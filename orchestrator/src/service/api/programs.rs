@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::Service;
 use super::super::extract::{Path, Query};
 use super::super::problem::Problem;
-use super::{Page, Refusals, within};
+use super::{OfRun, Page, Refusals, within};
 use crate::dossier::Dossier;
 
 /// The run and the number in a path.
@@ -22,10 +22,10 @@ use crate::dossier::Dossier;
 #[into_params(parameter_in = Path)]
 pub(super) struct Which {
     /// The run.
-    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    #[param(value_type = i64, minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 1)]
     run: RunId,
     /// The proposal's number in it, and so the program's; 0 is the initial program.
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 1)]
     number: u64,
 }
 
@@ -114,12 +114,14 @@ pub(super) struct Wanted {
     /// Only those that ended so: `measured`, `compile`, ...; or `pending`.
     kind: Option<String>,
     /// Only this island.
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    #[serde(default, deserialize_with = "super::number")]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     island: Option<u64>,
     /// Only by this model, or by this proposer where no model answered.
     by: Option<String>,
     /// The number that the page before ended with, as its `next` says.
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    #[serde(default, deserialize_with = "super::number")]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     after: Option<u64>,
     /// At most so many.
     #[serde(default = "some")]
@@ -133,11 +135,11 @@ fn some() -> u32 {
 
 /// A run's proposals, page by page.
 #[utoipa::path(get, path = "/runs/{run}/programs", tag = "programs",
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number"), Wanted),
+    params(OfRun, Wanted),
     responses((status = 200, body = Page<ListedProgram>), Refusals))]
 pub(super) async fn list(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Page<ListedProgram>>, Problem> {
     page(&service, run, None, wanted).await
@@ -272,13 +274,13 @@ pub(super) async fn lineage(
 #[into_params(parameter_in = Path)]
 pub(super) struct Two {
     /// The run.
-    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
+    #[param(value_type = i64, minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 1)]
     run: RunId,
     /// One program.
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 1)]
     number: u64,
     /// The other.
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64, example = 1)]
     other: u64,
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use program_db::{DbError, RunId, SqlLimits, Table, Value};
+use program_db::{DbError, SqlLimits, Table, Value};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Service;
 use super::super::extract::{Json as Body, Path, Query};
 use super::super::problem::Problem;
-use super::{Refusals, within};
+use super::{OfRun, Refusals, within};
 
 /// Most rows of an answer.
 const ROWS: u32 = 10_000;
@@ -51,7 +51,6 @@ impl From<Table> for Answer {
 pub(super) struct Filter {
     /// As in `evolve query`: `score > 1.1 and island = 2 order by score desc`. Without one, all proposals.
     #[serde(default)]
-    #[param(max_length = 10_000)]
     filter: String,
     /// At most so many rows.
     #[serde(default = "some")]
@@ -64,10 +63,7 @@ pub(super) struct Filter {
 #[serde(deny_unknown_fields)]
 pub(super) struct Sql {
     /// One statement that reads; the tables and views are described in migrations/README.md.
-    #[schema(
-        example = "SELECT run, number, score FROM proposals ORDER BY score DESC LIMIT 10",
-        max_length = 100_000
-    )]
+    #[schema(example = "SELECT run, number, score FROM proposals ORDER BY score DESC LIMIT 10")]
     sql: String,
     /// At most so many rows.
     #[serde(default = "some")]
@@ -81,11 +77,11 @@ fn some() -> u32 {
 
 /// Proposals of a run that a filter finds.
 #[utoipa::path(get, path = "/runs/{run}/query", tag = "queries",
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number"), Filter),
+    params(OfRun, Filter),
     responses((status = 200, body = Answer), Refusals))]
 pub(super) async fn filter(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Answer>, Problem> {
     let limits = limits(filter.limit)?;

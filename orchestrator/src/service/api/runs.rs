@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use program_db::{Run, RunId};
+use program_db::Run;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +12,7 @@ use super::super::Service;
 use super::super::extract::{Path, Query};
 use super::super::problem::Problem;
 use super::super::run_state::{RunState, RunStatus};
-use super::{Page, Refusals, within};
+use super::{OfRun, Page, Refusals, within};
 
 /// A run and how it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -141,8 +141,9 @@ impl RunSummary {
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Only those before this run.
-    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64)]
-    after: Option<RunId>,
+    #[serde(default, deserialize_with = "super::number")]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+    after: Option<u64>,
     /// At most so many.
     #[serde(default = "some")]
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -170,7 +171,7 @@ pub(super) async fn list(
         .await?
         .into_iter()
         .rev()
-        .filter(|run| which.after.is_none_or(|after| run.id < after));
+        .filter(|run| which.after.is_none_or(|after| run.id.cast_unsigned() < after));
     while items.len() < limit {
         let Some(run) = runs.next() else {
             last = None;
@@ -190,11 +191,11 @@ pub(super) async fn list(
 
 /// One run.
 #[utoipa::path(get, path = "/runs/{run}", tag = "runs",
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number")),
+    params(OfRun),
     responses((status = 200, body = RunDetail), Refusals))]
 pub(super) async fn one(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
 ) -> Result<Json<RunDetail>, Problem> {
     let db = service.db();
     let run = db.run(run).await?;
@@ -231,11 +232,11 @@ pub(super) struct LessonVersion {
 
 /// What a model wrote down as the lessons of a run, all versions.
 #[utoipa::path(get, path = "/runs/{run}/lessons", tag = "runs",
-    params(("run" = i64, Path, minimum = 1, maximum = 9_007_199_254_740_991_i64, description = "The run's number")),
+    params(OfRun),
     responses((status = 200, body = Vec<LessonVersion>), Refusals))]
 pub(super) async fn lessons(
     State(service): State<Service>,
-    Path(run): Path<RunId>,
+    Path(OfRun { run }): Path<OfRun>,
 ) -> Result<Json<Vec<LessonVersion>>, Problem> {
     service.db().run(run).await?;
     let lessons = service.db().lessons(run).await?.into_iter().map(|attempt| {
