@@ -1,6 +1,7 @@
 //! The command line: what can be asked for. `commands` does it.
 
 mod serve;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use search::ProgramId;
 use serde::{Deserialize, Serialize};
 
 pub use self::serve::ServeArgs;
+pub use self::watch::WatchArgs;
 
 /// Evolutionary code search whose results hold.
 ///
@@ -148,6 +150,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Watch, steer and query searches in a browser and over HTTP (docs/service.md).
     Serve(ServeArgs),
+    /// Watch a run on this terminal: progress, scores, islands, outcomes, cost. Reads the database only.
+    Watch(WatchArgs),
     /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
     /// sandbox and its judge hold.
     Doctor {

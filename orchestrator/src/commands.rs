@@ -1,7 +1,7 @@
 //! Carries out what the command line asks for. The only place, with `progress`, that prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
-mod alarm;
+pub(crate) mod alarm;
 mod attacks;
 mod best_folder;
 mod browse;
@@ -17,11 +17,12 @@ mod report;
 mod run;
 mod serve;
 mod table;
-mod text;
+mod watch;
 
 pub(crate) use self::open::storage;
 use crate::cli::{Cli, Command};
 use crate::exit_code::{ExitCode, Failure};
+use crate::text;
 
 /// Does it, says what went wrong, and returns the exit code.
 pub async fn carry_out(cli: Cli) -> ExitCode {
@@ -66,6 +67,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Export(arguments) => export::export(db, &arguments).await,
         Command::Report(arguments) => report::report(db, &arguments).await,
         Command::Serve(arguments) => serve::serve(db, &arguments).await,
+        Command::Watch(arguments) => watch::watch(db, &arguments).await,
         Command::Prompt(arguments) => prompt::prompt(db, &arguments).await,
         Command::Lessons { run, all, json } => prompt::lessons(db, run, all, json).await,
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments).await,

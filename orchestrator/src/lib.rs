@@ -21,3 +21,5 @@ pub mod proposer;
 pub mod report;
 pub mod run;
 pub mod service;
+mod text;
+pub mod watch;

@@ -7,6 +7,7 @@
 //! The tables and views are described in `migrations/README.md`.
 
 mod artifact;
+mod changes;
 mod comparison;
 mod db;
 mod decision;
@@ -37,6 +38,7 @@ pub mod view;
 mod wish;
 
 pub use artifact::Artifact;
+pub use changes::Changes;
 pub use comparison::{Comparison, NewComparison};
 pub use db::ProgramDb;
 pub use decision::Decision;

@@ -292,3 +292,18 @@ async fn evaluations_from_before_the_decisions_are_read_as_they_were_and_gain_no
     assert_eq!(db.reference_trace(1).await.unwrap().len(), 1);
     assert_eq!(db.summary(1).await.unwrap().evaluations, 1);
 }
+
+#[tokio::test]
+async fn a_change_by_another_connection_is_noticed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("evolve.db");
+    let writer = ProgramDb::open(&path).await.unwrap();
+    writer.create_run(&new_run()).await.unwrap();
+    let reader = ProgramDb::open_read_only(&path).await.unwrap();
+    let mut changes = reader.changes().await.unwrap();
+    assert!(changes.look().await.unwrap(), "at first everything is new");
+    assert!(!changes.look().await.unwrap());
+    writer.store_proposal(1, &common::new_proposal(1, 0)).await.unwrap();
+    assert!(changes.look().await.unwrap());
+    assert!(!changes.look().await.unwrap());
+}

@@ -9,7 +9,7 @@ use super::open::storage;
 use crate::exit_code::Failure;
 
 /// One warning, or none if every evaluation ran in the full sandbox. `counts` is by sandbox.
-pub(super) fn words(counts: &BTreeMap<String, u64>) -> Option<String> {
+pub(crate) fn words(counts: &BTreeMap<String, u64>) -> Option<String> {
     let count = |sandbox| counts.get(sandbox).copied().unwrap_or_default();
     let of = counts.values().sum::<u64>();
     match (count("none"), count("reduced")) {

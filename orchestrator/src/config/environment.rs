@@ -82,6 +82,16 @@ pub fn service_token() -> Option<String> {
     std::env::var(SERVICE_TOKEN).ok().filter(|token| !token.trim().is_empty())
 }
 
+/// Whether the user wants no colours (<https://no-color.org>).
+pub fn no_color() -> bool {
+    is_set("NO_COLOR")
+}
+
+/// Whether the terminal can do more than print one line below the other.
+pub fn has_screen() -> bool {
+    std::env::var("TERM").is_ok_and(|terminal| !terminal.is_empty() && terminal != "dumb")
+}
+
 /// Whether a variable is there and not empty.
 pub(super) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())

@@ -6,7 +6,7 @@ use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::Row;
-use crate::commands::text::printable;
+use crate::text::printable;
 
 /// Longest outcome in the table; `--json` has all of it.
 const LONGEST: usize = 64;
