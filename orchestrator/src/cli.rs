@@ -1,5 +1,6 @@
 //! The command line: what can be asked for. `commands` does it.
 
+mod mcp;
 mod serve;
 mod watch;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use search::ProgramId;
 use serde::{Deserialize, Serialize};
 
+pub use self::mcp::McpArgs;
 pub use self::serve::ServeArgs;
 pub use self::watch::WatchArgs;
 
@@ -152,6 +154,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Watch a run on this terminal: progress, scores, islands, outcomes, cost. Reads the database only.
     Watch(WatchArgs),
+    /// Answer coding agents on standard input and output (Model Context Protocol; docs/agents.md).
+    Mcp(McpArgs),
     /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
     /// sandbox and its judge hold.
     Doctor {

@@ -10,6 +10,7 @@ mod doctor;
 mod evaluate;
 mod export;
 mod import;
+mod mcp;
 mod open;
 mod openevolve;
 mod prompt;
@@ -68,6 +69,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Report(arguments) => report::report(db, &arguments).await,
         Command::Serve(arguments) => serve::serve(db, &arguments).await,
         Command::Watch(arguments) => watch::watch(db, &arguments).await,
+        Command::Mcp(arguments) => mcp::mcp(db, &arguments).await,
         Command::Prompt(arguments) => prompt::prompt(db, &arguments).await,
         Command::Lessons { run, all, json } => prompt::lessons(db, run, all, json).await,
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments).await,

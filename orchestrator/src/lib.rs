@@ -9,6 +9,7 @@ pub mod event;
 pub mod exit_code;
 pub mod lessons;
 pub mod logging;
+pub mod mcp;
 pub mod operator;
 pub mod patch;
 pub mod pause;

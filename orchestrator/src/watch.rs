@@ -3,7 +3,7 @@
 //! It reads the database and nothing else, so it shows runs of any process and can't disturb them: it looks for changes by
 //! `PRAGMA data_version`, and reads as seldom as [`pace`] says. [`State`] and [`view`] are pure; `commands/watch.rs` does what they ask for.
 
-mod detail;
+pub mod detail;
 mod islands;
 pub mod pace;
 mod read;
@@ -12,7 +12,7 @@ pub mod status;
 pub mod terminal;
 pub mod view;
 
-pub use self::detail::{Detail, detail};
+pub use self::detail::Detail;
 pub use self::read::Reader;
 pub(crate) use self::read::now;
 pub use self::state::{Effect, Event, State};

@@ -58,7 +58,7 @@ pub(super) async fn serve(db: Option<&Path>, arguments: &ServeArgs) -> Result<Ex
 }
 
 /// For reading. Where runs can be started a database that isn't there yet is made, to have somewhere to start them in.
-async fn database(path: &Path, may_start: bool) -> Result<ProgramDb, Failure> {
+pub(super) async fn database(path: &Path, may_start: bool) -> Result<ProgramDb, Failure> {
     match ProgramDb::open_read_only(path).await {
         Err(DbError::Missing { .. }) if may_start => {
             ProgramDb::open(path).await.map_err(storage)?.close().await;
@@ -84,7 +84,7 @@ fn token(arguments: &ServeArgs) -> Result<Option<Token>, Failure> {
     Token::new(&text).map(Some).map_err(|error| Failure::usage(format!("{place}: {error}")))
 }
 
-fn folders(configs: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn folders(configs: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let folder = |path: &PathBuf| match path.canonicalize() {
         Ok(folder) if folder.is_dir() => Ok(folder),
         Ok(_) => Err(Failure::usage(format!(

@@ -171,7 +171,7 @@ async fn screen(db: ProgramDb, run: RunId, reader: Reader) -> Result<ExitCode, F
             Some(Effect::Open(number)) => {
                 let (db, sender) = (db.clone(), sender.clone());
                 tokio::spawn(async move {
-                    let event = match detail(&db, run, number).await {
+                    let event = match detail::detail(&db, run, number).await {
                         Ok(detail) => Event::Opened(detail),
                         Err(error) => Event::Said(error.to_string()),
                     };

@@ -17,47 +17,48 @@ pub struct Detail {
     pub lines: Vec<String>,
 }
 
-/// Reads one proposal.
+/// Reads one proposal: what became of it and why, what it left, and its source.
 ///
 /// # Errors
 /// [`DbError::NoSuchProgram`] and the like.
 pub async fn detail(db: &ProgramDb, run: RunId, number: ProgramId) -> Result<Detail, DbError> {
+    let mut text = explained(db, run, number).await?;
+    for artifact in db.artifacts(run, number).await? {
+        let content = shortened(artifact.content.trim_end(), run, number);
+        text.push_str(&format!("\n{}:\n{content}\n", artifact.name));
+    }
+    match db.program(run, number).await {
+        Ok(program) => {
+            text.push_str(&format!("\nsource:\n{}", shortened(&program.source, run, number)));
+        }
+        Err(DbError::NoProgram { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(Detail { number, lines: text.split('\n').map(str::to_owned).collect() })
+}
+
+/// What became of a proposal and why, with the statistics behind it, in words.
+///
+/// # Errors
+/// As [`detail`].
+pub async fn explained(db: &ProgramDb, run: RunId, number: ProgramId) -> Result<String, DbError> {
     let proposal = db.proposal(run, number).await?;
     let outcome = db.outcome(run, number).await?;
     let evaluation = db.evaluation(run, number).await?;
     let trials = db.trials(run, number).await?;
     let decisions = db.decisions(run, number).await?;
-    let artifacts = db.artifacts(run, number).await?;
-    let source = match db.program(run, number).await {
-        Ok(program) => Some(program.source),
-        Err(DbError::NoProgram { .. }) => None,
-        Err(error) => return Err(error),
-    };
     let mut text = format!("program {run}/{number}");
     if let Some(parent) = proposal.parent {
         text.push_str(&format!(", {} of program {parent}", proposal.operator));
     }
-    text.push_str(&format!(
-        ", by {}, island {}\n\n",
-        proposal.model.as_deref().unwrap_or(&proposal.proposer),
-        proposal.island
-    ));
+    let by = proposal.model.as_deref().unwrap_or(&proposal.proposer);
+    text.push_str(&format!(", by {by}, island {}\n\n", proposal.island));
     text.push_str(
         &outcome.as_ref().map_or_else(|| "outcome: not evaluated yet\n".to_owned(), report::outcome),
     );
     let judgement = evaluation.as_ref().and_then(|of| Judgement::read(of.judgement.as_ref()?));
     text.push_str(&report::decisions::explanation(&trials, &decisions, judgement.as_ref()));
-    for artifact in &artifacts {
-        text.push_str(&format!(
-            "\n{}:\n{}\n",
-            artifact.name,
-            shortened(artifact.content.trim_end(), run, number)
-        ));
-    }
-    if let Some(source) = &source {
-        text.push_str(&format!("\nsource:\n{}", shortened(source, run, number)));
-    }
-    Ok(Detail { number, lines: text.split('\n').map(str::to_owned).collect() })
+    Ok(text)
 }
 
 fn shortened(text: &str, run: RunId, number: ProgramId) -> String {

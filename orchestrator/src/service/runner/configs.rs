@@ -62,7 +62,7 @@ impl Configs {
         });
         found.ok_or_else(|| {
             Problem::forbidden(format!(
-                "{name:?} is no configuration in a folder that --configs names; GET /api/v1/configs lists them"
+                "{name:?} is no configuration in a folder that --configs names; the list of configurations has those that may be started"
             ))
         })
     }
@@ -91,7 +91,7 @@ impl Configs {
             return Ok(());
         }
         Err(Problem::forbidden(
-            "this server starts nothing: it was given no folder of configurations (evolve serve --configs DIR)",
+            "this server starts nothing: it was given no folder of configurations (--configs DIR)",
         ))
     }
 }
