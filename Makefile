@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-api test-mlx test-full fuzz fuzz-tool lint parity compat check-api check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline
+.PHONY: help build mlx demo test test-rust test-api test-mlx test-full fuzz fuzz-tool lint parity compat check-api check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline bench-service
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -147,3 +147,8 @@ bench-openevolve: build ## evolve and OpenEvolve side by side at the same work: 
 bench-pipeline: build ## slow model calls kept under way with 1 000 to 50 000 programs stored, and how soon a run goes on
 	@echo "== model calls of half a second, 16 at once: some minutes"
 	@python3 bench/pipeline.py $(MAIN_TARGET)/release/evolve
+
+bench-service: build ## every page of the dashboard over 100 000 programs, and what an open page costs a search
+	@cargo build --quiet --release -p program-db --example make-history
+	@echo "== pages, then searches in turn with and without a page open: some minutes"
+	@python3 bench/service.py $(MAIN_TARGET)/release/evolve --maker $(MAIN_TARGET)/release/examples/make-history

@@ -326,18 +326,34 @@ pub enum ExportFormat {
 pub struct ReportArgs {
     /// The run (default: the latest).
     pub run: Option<i64>,
-    /// Also write it here as one HTML file, with drawings of the pairs and of the reference over the run.
-    #[arg(long, value_name = "FILE.html")]
+    /// Write it here: as one HTML file with all drawings, which needs nothing else; or in what --format says.
+    #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// As what (default: text; with --out, html).
+    #[arg(long, value_enum)]
+    pub format: Option<ReportFormat>,
     /// First measure the comparisons that are missing (some minutes).
     #[arg(long)]
     pub measure: bool,
     /// With --measure: run the programs with nothing between them and this machine.
     #[arg(long, requires = "measure")]
     pub no_sandbox: bool,
-    /// Print as JSON.
-    #[arg(long)]
+    /// Print as JSON, with all scores, endings and makers: --format json.
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+}
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a terminal.
+    Text,
+    /// Markdown.
+    Md,
+    /// JSON.
+    Json,
+    /// One HTML file.
+    Html,
 }
 
 /// `evolve calibrate`.

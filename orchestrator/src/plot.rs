@@ -15,7 +15,7 @@ mod tree;
 use maud::{Markup, PreEscaped, Render};
 
 pub use self::heat::{Cell, Grid, heat, legend};
-pub use self::pairs::{Strip, pairs};
+pub use self::pairs::{Strip, arms, pairs};
 pub use self::scores::{Curve, Point, curves, scores};
 pub use self::spark::{bar, spark};
 pub use self::text::escaped;

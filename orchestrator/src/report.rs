@@ -5,6 +5,7 @@ pub mod decisions;
 mod evaluation;
 pub mod html;
 pub mod judgement;
+pub(crate) mod markdown;
 pub(crate) mod numbers;
 pub mod pairs;
 pub mod run;

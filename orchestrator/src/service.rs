@@ -7,7 +7,7 @@ pub mod events;
 pub mod extract;
 pub mod guard;
 mod login;
-pub mod pages;
+pub(crate) mod pages;
 pub mod problem;
 pub mod run_state;
 pub mod runner;

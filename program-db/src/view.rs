@@ -3,6 +3,7 @@
 //! Calls over a whole run read indexes only (`migrations/0008_views.sql`), and thin out in SQL what nobody could see as single points.
 //! None holds a transaction open for longer than its one statement.
 
+mod ancestors;
 mod failures;
 mod listing;
 mod makers;
@@ -11,6 +12,7 @@ mod steady;
 mod told;
 mod tree;
 
+pub use ancestors::Ancestor;
 pub use failures::FailureKind;
 pub use listing::{Listed, Listing, Order, Place};
 pub use makers::Maker;

@@ -25,7 +25,7 @@ pub(crate) fn words(counts: &BTreeMap<String, u64>) -> Option<String> {
 }
 
 /// The same for one evaluation.
-pub(super) fn of_one(sandbox: Option<&str>) -> Option<String> {
+pub(crate) fn of_one(sandbox: Option<&str>) -> Option<String> {
     match sandbox {
         Some("full") => None,
         Some("reduced") => {

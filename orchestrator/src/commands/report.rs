@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use program_db::{Comparison, PastMeasurement, Program, ProgramDb, RunId};
-use search::{Outcome, Verdict};
+use search::{Outcome, ProgramId, Verdict};
 
 use evaluator::history::History;
 use tokio_util::sync::CancellationToken;
@@ -12,32 +12,41 @@ use super::alarm;
 use super::open::{database_path, evaluator, reading, run_of, storage};
 use super::run::interrupt_on_signal;
 use super::text::{printable, utc};
-use crate::cli::{Overrides, ReportArgs};
+use crate::cli::{Overrides, ReportArgs, ReportFormat};
 use crate::config::Config;
 use crate::event::Events;
 use crate::exit_code::{ExitCode, Failure};
 use crate::progress;
+use crate::report::html::Views;
 use crate::report::judgement::Judgement;
-use crate::report::run::{Against, Ancestor, Champion, Compared, Opponent, RunReport};
+use crate::report::run::{Against, Ancestor, Champion, Compared, Course, Opponent, RunReport};
 use crate::report::trace::{Promotion, Trace};
-use crate::report::{html, pairs};
+use crate::report::{html, markdown, pairs};
 use crate::run::Store;
+use crate::service::pages::Facts;
 
 pub(super) async fn report(db: Option<&Path>, arguments: &ReportArgs) -> Result<ExitCode, Failure> {
     let path = database_path(db)?;
     let db = reading(db).await?;
     let run = run_of(&db, arguments.run).await?;
-    let mut report = collect(&db, run).await?;
+    let (mut report, mut facts) = collect(&db, run).await?;
     if arguments.measure {
         measure_missing(&path, run, &report, arguments).await?;
-        report = collect(&db, run).await?;
+        (report, facts) = collect(&db, run).await?;
     }
+    // A file is for drawings unless something else is said; what is printed is for reading.
+    let written = arguments.format.unwrap_or(ReportFormat::Html);
     if let Some(out) = &arguments.out {
-        std::fs::write(out, html::page(&report))
+        std::fs::write(out, rendered(&db, &report, &facts, written).await?)
             .map_err(|error| Failure::usage(format!("{}: can't be written: {error}", out.display())))?;
     }
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+    let printed = match (arguments.json, arguments.format, &arguments.out) {
+        (true, ..) => ReportFormat::Json,
+        (false, Some(format), None) => format,
+        _ => ReportFormat::Text,
+    };
+    if printed != ReportFormat::Text {
+        println!("{}", rendered(&db, &report, &facts, printed).await?.trim_end());
         return Ok(ExitCode::Success);
     }
     if let Some(alarm) = &report.alarm {
@@ -45,10 +54,40 @@ pub(super) async fn report(db: Option<&Path>, arguments: &ReportArgs) -> Result<
     }
     print!("{}", printable(&report.text()));
     match &arguments.out {
-        Some(out) => eprintln!("with the drawings: {}", out.display()),
+        Some(out) if written == ReportFormat::Html => eprintln!("with the drawings: {}", out.display()),
+        Some(out) => eprintln!("written to {}", out.display()),
         None => eprintln!("with the drawings, as one file: evolve report {run} --out report.html"),
     }
     Ok(ExitCode::Success)
+}
+
+/// Programs in the report's tree.
+const NODES: u32 = 160;
+
+async fn rendered(
+    db: &ProgramDb,
+    report: &RunReport,
+    facts: &Facts,
+    format: ReportFormat,
+) -> Result<String, Failure> {
+    Ok(match format {
+        ReportFormat::Text => printable(&report.text()),
+        ReportFormat::Md => markdown::text(report, facts),
+        ReportFormat::Json => serde_json::to_string_pretty(report).unwrap_or_default(),
+        ReportFormat::Html => {
+            let tree = db.tree(report.run, ProgramId::INITIAL, NODES).await.map_err(storage)?;
+            let source = async |number: ProgramId| {
+                db.program(report.run, number).await.map(|program| program.source).map_err(storage)
+            };
+            let initial = source(ProgramId::INITIAL).await?;
+            let champion = match &report.champion {
+                Some(champion) => Some(source(ProgramId(champion.number)).await?),
+                None => None,
+            };
+            let sources = champion.as_deref().map(|champion| (initial.as_str(), champion));
+            html::page(report, &Views { facts, tree: &tree, sources })
+        }
+    })
 }
 
 /// Measures the champion against each opponent that is missing, as the end of the run would have.
@@ -84,9 +123,8 @@ async fn measure_missing(
 }
 
 /// Everything that the report says.
-async fn collect(db: &ProgramDb, run: RunId) -> Result<RunReport, Failure> {
-    let about = db.run(run).await.map_err(storage)?;
-    let summary = db.summary(run).await.map_err(storage)?;
+async fn collect(db: &ProgramDb, run: RunId) -> Result<(RunReport, Facts), Failure> {
+    let facts = Facts::read(db, run, None).await.map_err(storage)?;
     let history = db.measured_history(run).await.map_err(storage)?;
     let trace =
         Trace { trials: db.reference_trace(run).await.map_err(storage)?, promotions: promotions(&history) };
@@ -104,17 +142,25 @@ async fn collect(db: &ProgramDb, run: RunId) -> Result<RunReport, Failure> {
             (Some(champion), comparisons)
         }
     };
-    Ok(RunReport {
+    let summary = &facts.summary;
+    let report = RunReport {
         run,
-        title: about.title,
+        title: facts.run.title.clone(),
         proposals: summary.proposals,
         evaluated: summary.evaluations,
         seconds: summary.duration.as_secs_f64(),
-        alarm: alarm::of_runs(db, Some(run)).await?,
+        alarm: facts.alarm.clone(),
         champion,
         comparisons,
         trace,
-    })
+        course: Course {
+            scores: facts.series.clone(),
+            steps: facts.steps.clone(),
+            endings: facts.endings.clone(),
+            makers: facts.makers.clone(),
+        },
+    };
+    Ok((report, facts))
 }
 
 async fn champion(db: &ProgramDb, run: RunId, best: Program) -> Result<Champion, Failure> {

@@ -6,7 +6,7 @@ use super::scale::{Scale, range};
 use super::{Drawing, Links, begin, end, escaped};
 use crate::report::numbers::{count, interval, metric_name, signed};
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 740.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 700.0;
 
@@ -103,6 +103,55 @@ pub fn pairs(title: &str, strips: &[Strip]) -> Drawing {
             );
         }
         top += height_of(strip);
+    }
+    end(svg)
+}
+
+/// Single trials of each arm, where they aren't pairs: a row of dots with their mean.
+pub fn arms(title: &str, what: &str, arms: &[(&str, Vec<f64>)]) -> Drawing {
+    const ROW: f64 = 44.0;
+    let height = 24.0 + ROW * arms.len() as f64 + 30.0;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let described: Vec<String> = arms
+        .iter()
+        .map(|(name, values)| format!("{name}: {}, mean {:.1}", count(values.len(), "trial"), mean(values)))
+        .collect();
+    let mut svg = begin(title, &format!("{what}. {}", described.join(". ")), (WIDTH, height), Links::None);
+    let all = range(arms.iter().flat_map(|(_, values)| values.iter().copied())).unwrap_or_default();
+    let scale = Scale::over(all, all.1.abs().max(1e-9) * 0.02, (LEFT + 40.0, RIGHT));
+    let bottom = 24.0 + ROW * arms.len() as f64;
+    let _ = write!(svg, "<text class=\"soft\" x=\"{LEFT}\" y=\"14\">{}, right is more</text>", escaped(what));
+    for tick in scale.ticks() {
+        let x = scale.x(tick);
+        let _ = write!(
+            svg,
+            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"24\" y2=\"{bottom:.1}\"/>\
+             <text class=\"soft middle\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+            bottom + 16.0,
+            scale.plain(tick)
+        );
+    }
+    for (index, (name, values)) in arms.iter().enumerate() {
+        let y = 24.0 + ROW * (index as f64 + 0.5);
+        let _ = write!(
+            svg,
+            "<text class=\"soft end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            LEFT + 28.0,
+            y + 4.0,
+            escaped(name)
+        );
+        let class = if index == 0 { "dot hollow" } else { "dot" };
+        for value in values {
+            let _ = write!(
+                svg,
+                "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{value:.1}</title></circle>",
+                scale.x(*value)
+            );
+        }
+        if !values.is_empty() {
+            let x = scale.x(mean(values));
+            let _ = write!(svg, "<path class=\"effect\" d=\"M{x:.1} {:.1}v24\"/>", y - 12.0);
+        }
     }
     end(svg)
 }

@@ -7,9 +7,9 @@ use program_db::view::Series;
 use super::scale::{Scale, range};
 use super::{Drawing, Links, begin, end, escaped, score};
 
-const SIZE: (f64, f64) = (760.0, 320.0);
+const SIZE: (f64, f64) = (1040.0, 330.0);
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 740.0;
+const RIGHT: f64 = 1016.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 268.0;
 
@@ -56,7 +56,9 @@ pub fn scores(series: &Series, steps: &[Point], champion: Option<u64>, links: Li
     let x = Scale::exact((0.0, last as f64), 10.0, (LEFT, RIGHT));
     let y = Scale::over(heights(series, steps), 1e-6, (BOTTOM, TOP));
     axes(&mut svg, &x, &y, "proposal");
-    failures(&mut svg, series, &x);
+    if series.width == 1 {
+        failures(&mut svg, series, &x);
+    }
     for bucket in &series.buckets {
         let (Some((number, high)), Some(low)) = (bucket.best, bucket.worst) else { continue };
         if series.width > 1 {
@@ -99,9 +101,9 @@ pub fn curves(a: &Curve, b: &Curve) -> Drawing {
     let all = a.points.iter().chain(&b.points).map(|point| point.score);
     let y = Scale::over(range(all).unwrap_or_default(), 1e-6, (BOTTOM, TOP));
     axes(&mut svg, &x, &y, "proposal");
-    for (curve, class, at) in [(a, "line", LEFT), (b, "line b", LEFT + 340.0)] {
+    for (curve, class, at) in [(a, "line", LEFT), (b, "line b", LEFT + 420.0)] {
         line(&mut svg, class, &curve.points, curve.last, &x, &y);
-        let mut name: String = curve.name.chars().take(40).collect();
+        let mut name: String = curve.name.chars().take(50).collect();
         if name.len() < curve.name.len() {
             name.push('…');
         }
@@ -228,7 +230,11 @@ fn legend(svg: &mut String, width: u64) {
         "<path class=\"line\" d=\"M{LEFT} 310h26\"/><text class=\"soft\" x=\"96\" y=\"314\">best so far</text>\
          <path class=\"champion\" d=\"M186 303l6.5 7l-6.5 7l-6.5 -7z\"/><text class=\"soft\" x=\"200\" y=\"314\">champion</text>\
          <circle class=\"mark\" cx=\"276\" cy=\"310\" r=\"3\"/><text class=\"soft\" x=\"286\" y=\"314\">{all}</text>\
-         <path class=\"fail\" d=\"M446 315v-9\"/><text class=\"soft\" x=\"454\" y=\"314\">came to nothing</text>\
-         <rect class=\"band\" x=\"562\" y=\"304\" width=\"24\" height=\"12\"/><text class=\"soft\" x=\"592\" y=\"314\">95 %</text>"
+         <rect class=\"band\" x=\"446\" y=\"304\" width=\"24\" height=\"12\"/><text class=\"soft\" x=\"476\" y=\"314\">95 % interval</text>"
     );
+    if width == 1 {
+        svg.push_str(
+            "<path class=\"fail\" d=\"M576 315v-9\"/><text class=\"soft\" x=\"584\" y=\"314\">came to nothing</text>",
+        );
+    }
 }

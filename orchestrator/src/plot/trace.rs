@@ -8,7 +8,7 @@ use super::scale::{Scale, range};
 use super::{Drawing, Links, begin, end};
 use crate::report::trace::Trace;
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 740.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 700.0;
 

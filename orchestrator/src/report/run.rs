@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use program_db::view::{FailureKind, Maker, Series, Step};
 use search::Effect;
 use serde::Serialize;
 
@@ -33,6 +34,21 @@ pub struct RunReport {
     pub comparisons: Vec<Against>,
     /// The reference over the run.
     pub trace: Trace,
+    /// What happened on the way.
+    pub course: Course,
+}
+
+/// A run as its pages show it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Course {
+    /// Scores over the numbers.
+    pub scores: Series,
+    /// Every program that was better than all before it.
+    pub steps: Vec<Step>,
+    /// How proposals ended.
+    pub endings: Vec<FailureKind>,
+    /// Who made them.
+    pub makers: Vec<Maker>,
 }
 
 /// The best program.

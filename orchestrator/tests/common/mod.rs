@@ -5,8 +5,10 @@
     reason = "each test file uses its own part; a panic is a test's failure"
 )]
 
+pub(crate) mod browser;
 pub(crate) mod endpoint;
 pub(crate) mod server;
+pub(crate) mod stored;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
