@@ -12,6 +12,7 @@ pub(crate) mod stored;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -147,4 +148,17 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 /// Events of a run with `--json`.
 pub(crate) fn events(stdout: &str) -> Vec<Value> {
     stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Waits, within reason, until there is something.
+#[track_caller]
+pub(crate) fn wait<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = what() {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never came");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
