@@ -6,7 +6,7 @@
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha20Rng;
-use trial_protocol::{AdapterKind, Challenge, CheckCase, Dtype, Quantization, Values};
+use trial_protocol::{AdapterKind, Challenge, CheckCase, Dtype, Quantization, Sibling, Values};
 
 use crate::secret::fresh_seed;
 
@@ -80,7 +80,8 @@ fn values(cases: &[CheckCase], rng: &mut ChaCha20Rng) -> Vec<Values> {
 /// Positions of some layers that are quick to compute; quantized ones of single precision, where most is seen, if there are any.
 fn small_quantized(cases: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> Vec<usize> {
     let work = |case: &CheckCase| {
-        i64::from(case.batch * case.length) * i64::from(case.input) * i64::from(case.output)
+        let outputs: i64 = case.layers().iter().map(|layer| i64::from(layer.output)).sum();
+        i64::from(case.batch * case.length) * i64::from(case.input) * outputs
     };
     let mut positions: Vec<usize> = (0..cases.len()).collect();
     let order = |case: &CheckCase| (case.quantization.is_none(), case.dtype != Dtype::Float32, work(case));
@@ -91,11 +92,16 @@ fn small_quantized(cases: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
     positions
 }
 
-/// One announced layer with values that nobody can know before; a quantized one if there is any.
-pub(crate) fn draw_one(announced: &[CheckCase], rng: &mut ChaCha20Rng) -> Vec<Challenge> {
-    let quantized: Vec<&CheckCase> = announced.iter().filter(|case| case.quantization.is_some()).collect();
-    let case = quantized.choose(rng).copied().or_else(|| announced.choose(rng));
-    case.map(|case| Challenge::plain(case.clone(), fresh_seed(rng))).into_iter().collect()
+/// One announced layer with values that nobody can know before, a quantized one if there is any; and one of those that share x, if there
+/// is any.
+pub(crate) fn draw_few(announced: &[CheckCase], rng: &mut ChaCha20Rng) -> Vec<Challenge> {
+    let (alone, together): (Vec<&CheckCase>, Vec<_>) =
+        announced.iter().partition(|case| case.siblings.is_empty());
+    let quantized: Vec<&CheckCase> =
+        alone.iter().copied().filter(|case| case.quantization.is_some()).collect();
+    let case = quantized.choose(rng).or_else(|| alone.choose(rng)).copied();
+    let cases: Vec<&CheckCase> = case.into_iter().chain(together.choose(rng).copied()).collect();
+    cases.into_iter().map(|case| Challenge::plain(case.clone(), fresh_seed(rng))).collect()
 }
 
 /// What is out of the ordinary with a secret layer: what a kernel for the layers at hand forgets.
@@ -125,6 +131,8 @@ enum Extreme {
     LargeScale,
     /// Not quantized, where some announced layer isn't.
     Plain,
+    /// One to three more layers that take the same x.
+    Together,
     /// Nothing.
     Ordinary,
     /// Half precision, where some announced layer has it: one for each way of storing weights, and at least two.
@@ -132,7 +140,7 @@ enum Extreme {
 }
 
 impl Extreme {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::LargeRank,
         Self::HugeRank,
         Self::OneRow,
@@ -145,6 +153,7 @@ impl Extreme {
         Self::SmallScale,
         Self::LargeScale,
         Self::Plain,
+        Self::Together,
         Self::Ordinary,
         Self::Half,
     ];
@@ -161,7 +170,7 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
             stored.push(case.quantization);
         }
     }
-    let (mut quantized, plain): (Vec<_>, Vec<_>) = stored.into_iter().partition(Option::is_some);
+    let (mut quantized, plain): (Vec<_>, Vec<_>) = stored.iter().copied().partition(Option::is_some);
     if quantized.is_empty() {
         quantized.clone_from(&plain);
     }
@@ -177,6 +186,7 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
 
     let mut kinds: Vec<Extreme> = Extreme::ALL.to_vec();
     kinds.extend(std::iter::repeat_n(Extreme::Half, quantized.len().max(2) - 1));
+    kinds.push(Extreme::Together);
     kinds.shuffle(rng);
     let (mut halves, mut others, first_has_bias) = (0_usize, 0_usize, rng.random_bool(0.5));
     let mut cases = Vec::with_capacity(count);
@@ -198,9 +208,28 @@ fn unannounced(announced: &[CheckCase], count: usize, rng: &mut ChaCha20Rng) -> 
         // Two bring a rank of their own, and one reaches no quantized kernel.
         at += usize::from(![Extreme::LargeRank, Extreme::HugeRank, Extreme::Plain].contains(extreme));
         let case = CheckCase { quantization, dtype, bias, rank, adapter, ..ordinary(rng) };
-        cases.push(shaped(*extreme, case, rng));
+        let mut case = shaped(*extreme, case, rng);
+        if *extreme == Extreme::Together {
+            case.siblings = siblings(&case, &stored, rng);
+        }
+        cases.push(case);
     }
     cases
+}
+
+/// One to three, mostly stored as the first is, as wide as it or not.
+fn siblings(case: &CheckCase, stored: &[Option<Quantization>], rng: &mut ChaCha20Rng) -> Vec<Sibling> {
+    let mut sibling = || {
+        let quantization = match stored.choose(rng) {
+            Some(other) if rng.random_ratio(1, 4) => *other,
+            _ => case.quantization,
+        };
+        let output = if rng.random_ratio(1, 3) { case.output } else { 32 * rng.random_range(1..=12) };
+        Sibling { output, quantization, bias: rng.random_bool(0.5) }
+    };
+    let first = sibling();
+    let more = [sibling(), sibling()];
+    std::iter::once(first).chain(more.into_iter().take(rng.random_range(0..=2))).collect()
 }
 
 /// A layer's shape; the rest is to be filled in.
@@ -217,6 +246,7 @@ fn ordinary(rng: &mut ChaCha20Rng) -> CheckCase {
         bias: false,
         dtype: Dtype::Float32,
         adapter: AdapterKind::Lora,
+        siblings: Vec::new(),
     }
 }
 
@@ -242,7 +272,7 @@ fn shaped(extreme: Extreme, case: CheckCase, rng: &mut ChaCha20Rng) -> CheckCase
         Extreme::SmallScale => CheckCase { scale: rng.random_range(0.01..0.08), ..case },
         Extreme::LargeScale => CheckCase { scale: rng.random_range(80.0..200.0), ..case },
         // MLX's packed product of half precision is slow on a CPU.
-        Extreme::Half => CheckCase { input, output, length: few, ..case },
+        Extreme::Half | Extreme::Together => CheckCase { input, output, length: few, ..case },
         Extreme::Plain | Extreme::Ordinary => case,
     }
 }
@@ -280,16 +310,48 @@ mod tests {
     }
 
     #[test]
-    fn a_single_challenge_is_about_a_quantized_layer() {
-        let announced = Checks::default().cases;
+    fn a_few_challenges_are_about_a_quantized_layer_and_about_layers_that_share_x() {
+        let mut announced = Checks::default().cases;
         let mut rng = Secret::draw().unwrap().generator();
         for _ in 0..50 {
-            let challenges = draw_one(&announced, &mut rng);
+            let challenges = draw_few(&announced, &mut rng);
             assert!(challenges.len() == 1 && challenges[0].case.quantization.is_some());
+        }
+        let sibling = Sibling { output: 64, quantization: None, bias: true };
+        announced.push(CheckCase { siblings: vec![sibling], ..announced[0].clone() });
+        for _ in 0..50 {
+            let challenges = draw_few(&announced, &mut rng);
+            assert_eq!(challenges.iter().map(|one| one.case.siblings.len()).collect::<Vec<_>>(), [0, 1]);
         }
         let plain: Vec<CheckCase> =
             announced.into_iter().filter(|case| case.quantization.is_none()).collect();
-        assert_eq!(draw_one(&plain, &mut rng).len(), 1);
+        assert_eq!(draw_few(&plain, &mut rng).len(), 1);
+    }
+
+    #[test]
+    fn layers_that_share_x_are_among_the_secret_ones_each_time_and_stored_like_announced_ones() {
+        let announced = Checks::default().cases;
+        let count = Checks::default().secret_cases;
+        let mut widths = Vec::new();
+        for _ in 0..50 {
+            let drawn = draw(&announced, count, &mut Secret::draw().unwrap().generator());
+            let groups: Vec<&CheckCase> = drawn
+                .iter()
+                .map(|challenge| &challenge.case)
+                .filter(|case| !case.siblings.is_empty())
+                .collect();
+            assert_eq!(groups.len(), 2, "{drawn:?}");
+            for layer in groups.iter().flat_map(|group| group.layers()) {
+                assert!(announced.iter().any(|other| other.quantization == layer.quantization), "{layer:?}");
+            }
+            assert!(groups.iter().any(|group| group.bias) && groups.iter().any(|group| !group.bias));
+            widths.extend(
+                groups.iter().map(|group| (group.siblings.len(), group.siblings[0].output == group.output)),
+            );
+        }
+        for siblings in 1..=3 {
+            assert!([true, false].iter().all(|same| widths.contains(&(siblings, *same))), "{widths:?}");
+        }
     }
 
     #[test]

@@ -253,7 +253,7 @@ impl KernelEvaluator {
                 self.train(Some(&self.baseline), training, seed, warm_up_seed).await?.result.err()
             }
             _ => {
-                let challenges = challenge::draw_one(&self.announced, &mut rng);
+                let challenges = challenge::draw_few(&self.announced, &mut rng);
                 self.compare(&self.baseline, &challenges).await?.result.err()
             }
         };

@@ -6,21 +6,29 @@
 mod candidate;
 
 const _: () = {
-    struct Sabotaged(Box<dyn kernel_api::Kernel>);
+    use kernel_api::{Adapter, Array, Kernel, KernelGroup, Layer, Result};
 
-    impl kernel_api::Kernel for Sabotaged {
-        fn forward(
-            &self,
-            x: &kernel_api::Array,
-            adapter: &kernel_api::Adapter,
-        ) -> kernel_api::Result<kernel_api::Array> {
+    struct Sabotaged<T: ?Sized>(Box<T>);
+
+    impl Kernel for Sabotaged<dyn Kernel> {
+        fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
             self.0.forward(x, adapter)?.negative()
+        }
+
+        fn group(&self, layers: &[Layer]) -> Result<Option<Box<dyn KernelGroup>>> {
+            Ok(self.0.group(layers)?.map(|group| Box::new(Sabotaged(group)) as Box<dyn KernelGroup>))
+        }
+    }
+
+    impl KernelGroup for Sabotaged<dyn KernelGroup> {
+        fn forward(&self, x: &Array, adapters: &[Adapter]) -> Result<Vec<Array>> {
+            self.0.forward(x, adapters)?.iter().map(Array::negative).collect()
         }
     }
 
     /// The symbol that the trial runner looks for.
     #[unsafe(no_mangle)]
-    pub fn evolve_build(layer: &kernel_api::Layer) -> kernel_api::Result<Box<dyn kernel_api::Kernel>> {
+    pub fn evolve_build(layer: &Layer) -> Result<Box<dyn Kernel>> {
         Ok(Box::new(Sabotaged(candidate::build(layer)?)))
     }
 };

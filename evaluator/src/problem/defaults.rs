@@ -89,7 +89,7 @@ impl Default for RaceSettings {
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { error_budget: 16.0, cases: cases(), secret_cases: 17 }
+        Self { error_budget: 16.0, cases: cases(), secret_cases: 19 }
     }
 }
 
@@ -107,6 +107,7 @@ fn cases() -> Vec<CheckCase> {
         bias,
         dtype: Dtype::Float32,
         adapter: AdapterKind::Lora,
+        siblings: Vec::new(),
     };
     let mut cases = vec![
         float32(2, 16, 128, 128, 8, Some((64, 4)), false),

@@ -1,25 +1,26 @@
-//! What a seed stands for: a layer's weights, two sets of inputs, and what flows back.
+//! What a seed stands for: the layers' weights, two sets of inputs, and what flows back.
 
-use kernel_api::{Adapter, Kernel, Layer, QuantizedWeight, Weight, host as api};
+use kernel_api::host::{self as api, Together};
+use kernel_api::{Adapter, Kernel, Layer, QuantizedWeight, Weight};
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::transforms::{eval, fallible_vjp};
 use mlx_rs::{Array, Dtype as MlxDtype, ops};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use trial_protocol::{AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, MAX_RAW, Quantization};
+use trial_protocol::{AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, MAX_RAW, Of, Quantization};
 
 use crate::host;
 
-/// A layer and its inputs.
+/// A layer, or several that share x, and the inputs.
 pub struct Material {
-    /// For the kernel: evaluated arrays.
-    pub layer: Layer,
+    /// For the kernels: evaluated arrays.
+    pub layers: Vec<Layer>,
     /// Of calls 1.
     pub first: Inputs,
     /// Of calls 2 and 3.
     pub second: Inputs,
-    /// What flows back into the result, `[batch, length, output]`, of the layer's type.
-    pub cotangent: Vec<u8>,
+    /// What flows back into each layer's result, `[batch, length, output]`, of the layer's type.
+    pub cotangents: Vec<Vec<u8>>,
     case: CheckCase,
 }
 
@@ -28,14 +29,14 @@ pub struct Material {
 pub struct Inputs {
     /// `[batch, length, input]`, of the layer's type.
     pub x: Vec<u8>,
-    /// Of each of [`AdapterKind::arrays`], float32.
-    pub adapter: Vec<Vec<u8>>,
+    /// Of each layer in turn, each of [`AdapterKind::arrays`], float32.
+    pub adapters: Vec<Vec<u8>>,
 }
 
 impl Inputs {
-    /// x, then the adapter's arrays.
+    /// x, then the adapters' arrays.
     pub fn all(&self) -> impl Iterator<Item = &Vec<u8>> {
-        std::iter::once(&self.x).chain(&self.adapter)
+        std::iter::once(&self.x).chain(&self.adapters)
     }
 }
 
@@ -50,37 +51,52 @@ impl Material {
         check(case).map_err(Exception::custom)?;
         let mut random = Numbers { source: ChaCha8Rng::seed_from_u64(challenge.seed), spare: None };
         let spread = (1.0 / case.input as f32).sqrt();
-        let weight = random.normals(&[case.output, case.input], spread);
-        let bias = case.bias.then(|| random.normals(&[case.output], 1.0));
-        let layer = layer(case, &weight, bias.as_deref())?;
-        drop(weight);
+        let singles = case.layers();
+        let mut layers = Vec::with_capacity(singles.len());
+        for case in &singles {
+            let weight = random.normals(&[case.output, case.input], spread);
+            let bias = case.bias.then(|| random.normals(&[case.output], 1.0));
+            layers.push(layer(case, &weight, bias.as_deref())?);
+        }
         let values = &challenge.values;
-        let first = random.inputs(case, spread, values.first, 1.0, values.uneven);
-        let second = random.inputs(case, spread, values.second, values.lora_b, false);
-        let cotangent = random.normals(&[case.batch, case.length, case.output], values.cotangent);
-        let cotangent = host::to_bytes(&cotangent, case.dtype);
-        Ok(Self { layer, first, second, cotangent, case: case.clone() })
+        let first = random.inputs(&singles, spread, values.first, 1.0, values.uneven);
+        let second = random.inputs(&singles, spread, values.second, values.lora_b, false);
+        let mut cotangent = |case: &CheckCase| {
+            let numbers = random.normals(&[case.batch, case.length, case.output], values.cotangent);
+            host::to_bytes(&numbers, case.dtype)
+        };
+        let cotangents = singles.iter().map(&mut cotangent).collect();
+        Ok(Self { layers, first, second, cotangents, case: case.clone() })
     }
 
-    /// One set of inputs as fresh arrays: x, then the adapter's.
+    /// One set of inputs as fresh arrays: x, then the adapters'.
     pub fn arrays(&self, inputs: &Inputs) -> Vec<Array> {
-        let CheckCase { batch, length, input, output, rank, adapter, .. } = self.case;
-        let mut arrays = vec![host::array(&inputs.x, &[batch, length, input], self.dtype())];
-        let shapes = adapter.shapes(input, output, rank);
-        arrays.extend(
-            inputs
-                .adapter
-                .iter()
-                .zip(shapes)
-                .map(|(bytes, shape)| host::array(bytes, &shape, MlxDtype::Float32)),
-        );
-        arrays
+        let parts = AnswerLayout::of(&self.case).parts.into_iter();
+        let shapes = parts.filter(|part| matches!(part.of, Of::Gradient(_)));
+        let array = |(bytes, part): (&Vec<u8>, trial_protocol::Part)| {
+            host::array(bytes, &part.shape, host::mlx_dtype(part.dtype))
+        };
+        inputs.all().zip(shapes).map(array).collect()
     }
 
-    /// The cotangent as an array.
-    pub fn cotangent(&self) -> Array {
-        let CheckCase { batch, length, output, .. } = self.case;
-        host::array(&self.cotangent, &[batch, length, output], self.dtype())
+    /// The cotangents as arrays.
+    pub fn cotangents(&self) -> Vec<Array> {
+        let CheckCase { batch, length, .. } = self.case;
+        let shapes = self.layers.iter().map(|layer| [batch, length, layer.output]);
+        self.cotangents
+            .iter()
+            .zip(shapes)
+            .map(|(bytes, shape)| host::array(bytes, &shape, self.dtype()))
+            .collect()
+    }
+
+    /// What computes the layers, of kernels made by `build`.
+    pub fn together(
+        &self,
+        build: impl Fn(&Layer) -> kernel_api::Result<Box<dyn Kernel>>,
+    ) -> kernel_api::Result<Together> {
+        let kernels = self.layers.iter().map(build).collect::<kernel_api::Result<_>>()?;
+        Together::new(kernels, &self.layers)
     }
 
     /// The layer's type in MLX's terms.
@@ -94,41 +110,60 @@ impl Material {
     }
 }
 
-/// A kernel's result for x and the adapter's arrays; it fails if shape or type are not as they must be.
-pub fn forward(kernel: &dyn Kernel, inputs: &[Array], output: i32) -> Result<Array> {
-    let [x, lora_a, lora_b, m @ ..] = inputs else {
-        return Err(Exception::custom("a kernel takes x, lora_a and lora_b, and DoRA's m"));
+/// Each layer's result for x and the adapters' arrays; it fails if shape or type are not as they must be.
+pub fn forward(kernels: &Together, inputs: &[Array], layers: &[Layer]) -> Result<Vec<Array>> {
+    let Some((x, arrays)) = inputs.split_first().filter(|(_, arrays)| arrays.len() % layers.len() == 0)
+    else {
+        return Err(Exception::custom("kernels take x and an adapter for each layer"));
     };
-    let [lora_a, lora_b] = [lora_a, lora_b].map(|array| api::wrap(array.clone()));
-    let adapter = Adapter { lora_a, lora_b, m: m.first().cloned().map(api::wrap) };
-    let result = kernel
-        .forward(&api::wrap(x.clone()), &adapter)
+    let adapters: Vec<Adapter> =
+        arrays.chunks(arrays.len() / layers.len()).map(adapter).collect::<Result<_>>()?;
+    let results = kernels
+        .forward(&api::wrap(x.clone()), &adapters)
         .map_err(|error| Exception::custom(error.to_string()))?;
-    #[expect(unsafe_code, reason = "this is the host")]
-    // SAFETY: as its documentation says, there is nothing to break.
-    let result = unsafe { api::into_mlx(result) };
-    let mut shape = x.shape().to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = output;
-    }
-    expect(&result, &shape, x.dtype(), "the result")?;
-    Ok(result)
+    let results = results.into_iter().zip(layers).enumerate().map(|(index, (result, layer))| {
+        #[expect(unsafe_code, reason = "this is the host")]
+        // SAFETY: as its documentation says, there is nothing to break.
+        let result = unsafe { api::into_mlx(result) };
+        let mut shape = x.shape().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = layer.output;
+        }
+        let what = if layers.len() == 1 { "the result".into() } else { format!("result {}", index + 1) };
+        expect(&result, &shape, x.dtype(), &what).map(|()| result)
+    });
+    results.collect()
 }
 
-/// A kernel's result, and the gradients of `sum(cotangent * result)` with respect to x and the adapter's arrays.
-pub fn gradients(kernel: &dyn Kernel, inputs: &[Array], cotangent: &Array) -> Result<(Array, Vec<Array>)> {
-    let output = cotangent.shape().last().copied().unwrap_or(0);
-    let function = |inputs: &[Array]| Ok(vec![forward(kernel, inputs, output)?]);
-    let (mut results, gradients) = fallible_vjp(function, inputs, std::slice::from_ref(cotangent))?;
-    let names = std::iter::once(&"x").chain(AdapterKind::Dora.arrays());
-    for ((gradient, input), name) in gradients.iter().zip(inputs).zip(names) {
+fn adapter(arrays: &[Array]) -> Result<Adapter> {
+    let [lora_a, lora_b, m @ ..] = arrays else {
+        return Err(Exception::custom("an adapter has lora_a and lora_b, and DoRA's m"));
+    };
+    let [lora_a, lora_b] = [lora_a, lora_b].map(|array| api::wrap(array.clone()));
+    Ok(Adapter { lora_a, lora_b, m: m.first().cloned().map(api::wrap) })
+}
+
+/// The layers' results, and the gradients of `sum(cotangent * result)`, over all of them, with respect to x and the adapters'
+/// arrays.
+pub fn gradients(
+    kernels: &Together,
+    inputs: &[Array],
+    layers: &[Layer],
+    cotangents: &[Array],
+) -> Result<(Vec<Array>, Vec<Array>)> {
+    let function = |inputs: &[Array]| forward(kernels, inputs, layers);
+    let (results, gradients) = fallible_vjp(function, inputs, cotangents)?;
+    if (results.len(), gradients.len()) != (layers.len(), inputs.len()) {
+        return Err(Exception::custom("not a result for each layer and a gradient for each input"));
+    }
+    let names = AdapterKind::Dora.arrays().iter().take((inputs.len() - 1) / layers.len());
+    for ((gradient, input), name) in
+        gradients.iter().zip(inputs).zip(std::iter::once(&"x").chain(names.cycle()))
+    {
         expect(gradient, input.shape(), input.dtype(), &format!("the gradient of {name}"))?;
     }
     eval(results.iter().chain(&gradients))?;
-    match results.pop() {
-        Some(result) if gradients.len() == inputs.len() => Ok((result, gradients)),
-        _ => Err(Exception::custom("not one result and a gradient for each input")),
-    }
+    Ok((results, gradients))
 }
 
 fn expect(array: &Array, shape: &[i32], dtype: MlxDtype, what: &str) -> Result<()> {
@@ -149,30 +184,40 @@ pub fn describe(case: &CheckCase) -> String {
     };
     let bias = if case.bias { ", bias" } else { "" };
     let adapter = if case.adapter.is_lora() { "" } else { ", DoRA" };
-    format!("{}×{}, {weight}{bias}, {:?}{adapter}", case.input, case.output, case.dtype)
+    let outputs = case.layers().iter().map(|layer| layer.output.to_string()).collect::<Vec<_>>().join("+");
+    format!("{}×{outputs}, {weight}{bias}, {:?}{adapter}", case.input, case.dtype)
 }
 
 /// How many times larger than the others the few large numbers of an uneven x are.
 const SPIKE: f32 = 64.0;
 /// One in so many.
 const SPIKES: usize = 256;
+/// Layers that share another's x.
+const MOST_SIBLINGS: usize = 7;
 
 /// Whether a case can be made at all.
 pub fn check(case: &CheckCase) -> std::result::Result<(), String> {
-    let lengths = [case.batch, case.length, case.input, case.output, case.rank];
-    if lengths.iter().any(|&length| length < 1) {
-        return Err(format!("a case has lengths of at least 1: {case:?}"));
+    if case.siblings.len() > MOST_SIBLINGS {
+        return Err(format!("a case has at most {MOST_SIBLINGS} siblings: {case:?}"));
     }
-    let product =
-        |lengths: &[i32]| lengths.iter().fold(1_u64, |size, &length| size.saturating_mul(length as u64));
-    let largest = [
-        product(&[case.batch, case.length, case.input.max(case.output).max(case.rank)]),
-        product(&[case.input, case.output.max(case.rank)]),
-        product(&[case.rank, case.output]),
-    ];
     let limit = u64::from(MAX_RAW) / 4;
-    if largest.iter().any(|&size| size > limit) || AnswerLayout::of(case).bytes() as u64 > u64::from(MAX_RAW)
-    {
+    for case in case.layers() {
+        let lengths = [case.batch, case.length, case.input, case.output, case.rank];
+        if lengths.iter().any(|&length| length < 1) {
+            return Err(format!("a case has lengths of at least 1: {case:?}"));
+        }
+        let product =
+            |lengths: &[i32]| lengths.iter().fold(1_u64, |size, &length| size.saturating_mul(length as u64));
+        let largest = [
+            product(&[case.batch, case.length, case.input.max(case.output).max(case.rank)]),
+            product(&[case.input, case.output.max(case.rank)]),
+            product(&[case.rank, case.output]),
+        ];
+        if largest.iter().any(|&size| size > limit) {
+            return Err(format!("a case is too large: {case:?}"));
+        }
+    }
+    if AnswerLayout::of(case).bytes() as u64 > u64::from(MAX_RAW) {
         return Err(format!("a case is too large: {case:?}"));
     }
     if !case.scale.is_finite() {
@@ -234,25 +279,30 @@ impl Numbers {
         (radius * cosine) as f32
     }
 
-    /// x of that size, `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part so many times as large as the
-    /// weight's; then DoRA's magnitudes.
-    fn inputs(&mut self, case: &CheckCase, spread: f32, size: f32, part: f32, uneven: bool) -> Inputs {
-        let mut x = self.normals(&[case.batch, case.length, case.input], size);
-        if uneven {
-            self.make_uneven(&mut x, case.input as usize);
+    /// x of that size; for each layer `lora_a` as MLX-LM begins it, and a `lora_b` that makes the adapter's part so many times as large
+    /// as the weight's; then DoRA's magnitudes.
+    fn inputs(&mut self, layers: &[CheckCase], spread: f32, size: f32, part: f32, uneven: bool) -> Inputs {
+        let mut inputs = Inputs { x: Vec::new(), adapters: Vec::new() };
+        for (index, case) in layers.iter().enumerate() {
+            if index == 0 {
+                let mut x = self.normals(&[case.batch, case.length, case.input], size);
+                if uneven {
+                    self.make_uneven(&mut x, case.input as usize);
+                }
+                inputs.x = host::to_bytes(&x, case.dtype);
+            }
+            let lora_a: Vec<f32> =
+                (0..case.input * case.rank).map(|_| self.source.random_range(-spread..spread)).collect();
+            let factor = if case.scale == 0.0 { 1.0 } else { case.scale.abs() };
+            let lora_b =
+                self.normals(&[case.rank, case.output], part * (3.0 / case.rank as f32).sqrt() / factor);
+            let mut adapter = vec![lora_a, lora_b];
+            if case.adapter == AdapterKind::Dora {
+                adapter.push(self.magnitudes(case.output));
+            }
+            inputs.adapters.extend(adapter.iter().map(|array| host::to_bytes(array, Dtype::Float32)));
         }
-        let lora_a: Vec<f32> =
-            (0..case.input * case.rank).map(|_| self.source.random_range(-spread..spread)).collect();
-        let factor = if case.scale == 0.0 { 1.0 } else { case.scale.abs() };
-        let lora_b = self.normals(&[case.rank, case.output], part * (3.0 / case.rank as f32).sqrt() / factor);
-        let mut adapter = vec![lora_a, lora_b];
-        if case.adapter == AdapterKind::Dora {
-            adapter.push(self.magnitudes(case.output));
-        }
-        Inputs {
-            x: host::to_bytes(&x, case.dtype),
-            adapter: adapter.iter().map(|array| host::to_bytes(array, Dtype::Float32)).collect(),
-        }
+        inputs
     }
 
     /// Of the order of the rows' lengths, but unlike them; nothing keeps a training from turning a sign.
@@ -295,6 +345,7 @@ mod tests {
             bias: false,
             dtype: Dtype::Float32,
             adapter: AdapterKind::Lora,
+            siblings: Vec::new(),
         };
         Material::new(&Challenge { values, ..Challenge::plain(case, 5) }).unwrap()
     }
@@ -312,9 +363,9 @@ mod tests {
         let ratios = [
             ratio(|material| &material.first.x),
             ratio(|material| &material.second.x),
-            ratio(|material| &material.first.adapter[1]),
-            ratio(|material| &material.second.adapter[1]),
-            ratio(|material| &material.cotangent),
+            ratio(|material| &material.first.adapters[1]),
+            ratio(|material| &material.second.adapters[1]),
+            ratio(|material| &material.cotangents[0]),
         ];
         for (ratio, expected) in ratios.into_iter().zip([1024.0, 0.5, 1.0, 0.125, 0.25]) {
             assert!((ratio / expected - 1.0).abs() < 1e-6, "{ratios:?}");

@@ -2,20 +2,20 @@
 
 use mlx_rs::error::Result;
 use mlx_rs::{Array, Dtype as MlxDtype};
-use trial_protocol::{AnswerLayout, Comparison, Dtype};
+use trial_protocol::{AnswerLayout, Comparison, Dtype, Of};
 
 use crate::challenge::Material;
 use crate::host;
-use crate::straightforward::{Execution, execute, first_result};
+use crate::straightforward::{Execution, execute, first_results};
 use crate::truth::Truth;
 
 /// Everything needed to judge answers to one challenge.
 pub struct Judge {
     material: Material,
     truth: Truth,
-    /// Allowed for the first result.
-    first: f64,
-    /// Allowed for the result and for each gradient.
+    /// Allowed for each layer's first result.
+    first: Vec<f64>,
+    /// Allowed for each layer's result and for each gradient.
     tolerances: Vec<f64>,
 }
 
@@ -41,7 +41,7 @@ impl Judge {
         let part = if material.case().dtype == Dtype::Float32 { 1.0 } else { HALF_BUDGET };
         let budget = f64::from(error_budget) * part;
         let allowed = |error: f64| (budget * error.max(floor)).min(CEILING);
-        let first = allowed(own_first_error(&material, &truth)?);
+        let first = own_first_errors(&material, &truth)?.into_iter().map(allowed).collect();
         Ok(Self { material, truth, first, tolerances: errors.into_iter().map(allowed).collect() })
     }
 
@@ -52,50 +52,40 @@ impl Judge {
     pub fn compare(&self, answer: &[u8]) -> Vec<Comparison> {
         let layout = AnswerLayout::of(self.material.case());
         assert_eq!(answer.len(), layout.bytes(), "an answer of another length");
-        let mut parts = Vec::with_capacity(layout.parts.len());
+        let (truth, layers) = (&self.truth, self.material.layers.len());
+        let second: Vec<&Vec<u8>> = self.material.second.all().collect();
+        let mut forwards: Vec<Vec<f64>> = Vec::with_capacity(layers);
+        let mut comparisons = Vec::with_capacity(layout.parts.len() + layers);
         let mut rest = answer;
-        for (name, shape, dtype) in &layout.parts {
-            let (part, after) = rest.split_at(AnswerLayout::part_bytes(shape, *dtype));
+        for part in &layout.parts {
+            let (bytes, after) = rest.split_at(part.bytes());
             rest = after;
-            parts.push((*name, part, *dtype));
-        }
-        let forward: &[u8] = parts.get(1).map_or(&[], |part| part.1);
-        let mut comparisons = Vec::with_capacity(parts.len() + 1);
-        for (name, bytes, dtype) in &parts {
-            let truth = &self.truth;
-            let against = |truth: &[f64], tolerance| {
-                let values = host::from_bytes(bytes, *dtype);
-                judge(name, difference(&values, truth), tolerance, None)
-            };
-            let second = &self.material.second;
-            match *name {
-                "first forward" => comparisons.push(against(&truth.first, self.first)),
-                "forward" => comparisons.push(against(&truth.forward, self.tolerances[0])),
-                "repeated forward" => {
-                    comparisons.push(against(&truth.forward, self.tolerances[0]));
-                    let before: Vec<f64> =
-                        host::from_bytes(forward, *dtype).into_iter().map(f64::from).collect();
-                    let note = "differs from the result of the call before, on the same inputs";
-                    comparisons.push(against(&before, self.tolerances[0]).because(note));
+            let values = host::from_bytes(bytes, part.dtype);
+            let against =
+                |truth: &[f64], tolerance| judge(&part.quantity, difference(&values, truth), tolerance, None);
+            match part.of {
+                Of::First(layer) => comparisons.push(against(&truth.first[layer], self.first[layer])),
+                Of::Forward(layer) => {
+                    comparisons.push(against(&truth.forward[layer], self.tolerances[layer]));
+                    forwards.push(values.into_iter().map(f64::from).collect());
                 }
-                _ => {
-                    // `grad` and `afterwards` of x, and of the adapter's arrays in their order.
-                    let names = std::iter::once(&"x").chain(self.material.case().adapter.arrays());
-                    let mut inputs = names.zip(second.all()).enumerate();
-                    let of = |word: &&str| name.split(' ').any(|part| part == *word);
-                    let Some((index, (_, before))) = inputs.find(|(_, (word, _))| of(word)) else { continue };
-                    comparisons.push(if name.starts_with("grad ") {
-                        against(&truth.gradients[index], self.tolerances[index + 1])
-                    } else {
-                        unchanged(name, bytes, before, *dtype)
-                    });
+                Of::Gradient(input) => {
+                    comparisons.push(against(&truth.gradients[input], self.tolerances[layers + input]));
+                }
+                Of::Repeated(layer) => {
+                    comparisons.push(against(&truth.forward[layer], self.tolerances[layer]));
+                    let note = "differs from the result of the call before, on the same inputs";
+                    comparisons.push(against(&forwards[layer], self.tolerances[layer]).because(note));
+                }
+                Of::Afterwards(input) => {
+                    comparisons.push(unchanged(&part.quantity, bytes, second[input], part.dtype));
                 }
             }
         }
         comparisons
     }
 
-    /// What is allowed: for the result, and for the gradients of x and the adapter's arrays.
+    /// What is allowed: for each layer's result, and for the gradients of x and the adapters' arrays.
     pub fn tolerances(&self) -> &[f64] {
         &self.tolerances
     }
@@ -117,22 +107,21 @@ fn executions(material: &Material) -> impl Iterator<Item = Execution> {
     Execution::ALL.into_iter().filter(move |execution| *execution != Execution::Narrow || !is_single)
 }
 
-/// The largest error that a straightforward execution makes in the result for the first inputs, which are of another size.
-fn own_first_error(material: &Material, truth: &Truth) -> Result<f64> {
-    let mut worst = 0.0_f64;
+/// The largest errors that a straightforward execution makes in the results for the first inputs, which are of another size.
+fn own_first_errors(material: &Material, truth: &Truth) -> Result<Vec<f64>> {
+    let mut worst = vec![0.0_f64; truth.first.len()];
     for execution in executions(material) {
-        let values: Vec<f32> = host::numbers(&first_result(execution, material)?)?
-            .into_iter()
-            .map(|value| value as f32)
-            .collect();
-        worst = worst.max(difference(&values, &truth.first).unwrap_or(CEILING));
+        let results = first_results(execution, material)?;
+        for ((worst, result), truth) in worst.iter_mut().zip(&results).zip(&truth.first) {
+            *worst = worst.max(error(result, truth)?);
+        }
     }
     Ok(worst)
 }
 
 /// Of each quantity the largest error that a straightforward execution makes.
 pub fn own_errors(material: &Material, truth: &Truth) -> Result<Vec<f64>> {
-    let mut worst = vec![0.0_f64; 1 + truth.gradients.len()];
+    let mut worst = vec![0.0_f64; truth.forward.len() + truth.gradients.len()];
     for execution in executions(material) {
         for (worst, error) in worst.iter_mut().zip(errors(execution, material, truth)?) {
             *worst = worst.max(error);
@@ -141,15 +130,17 @@ pub fn own_errors(material: &Material, truth: &Truth) -> Result<Vec<f64>> {
     Ok(worst)
 }
 
-/// The errors of one execution. What isn't finite (a sum beyond float16's range) is as wrong as can be.
+/// The errors of one execution: of results and gradients.
 pub fn errors(execution: Execution, material: &Material, truth: &Truth) -> Result<Vec<f64>> {
     let results = execute(execution, material)?;
-    let truths = std::iter::once(&truth.forward).chain(&truth.gradients);
-    let error = |(result, truth): (&Array, &Vec<f64>)| {
-        let values: Vec<f32> = host::numbers(result)?.into_iter().map(|value| value as f32).collect();
-        Ok(difference(&values, truth).unwrap_or(CEILING))
-    };
-    results.iter().zip(truths).map(error).collect()
+    let truths = truth.forward.iter().chain(&truth.gradients);
+    results.iter().zip(truths).map(|(result, truth)| error(result, truth)).collect()
+}
+
+/// What isn't finite (a sum beyond float16's range) is as wrong as can be.
+fn error(result: &Array, truth: &[f64]) -> Result<f64> {
+    let values: Vec<f32> = host::numbers(result)?.into_iter().map(|value| value as f32).collect();
+    Ok(difference(&values, truth).unwrap_or(CEILING))
 }
 
 /// Below this no error means anything: some roundings of the result itself.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use trainer::data::training_lines;
 use trial_protocol::{
     AdapterKind, AnswerLayout, CheckCase, GradeCheck, GradeReply, GradeRequest, GradeTrial, Model,
-    PrepareRequest, Prepared, Slot, Training,
+    PrepareRequest, Prepared, Sibling, Slot, Training,
 };
 
 use crate::challenge::{Material, check, describe};
@@ -83,20 +83,25 @@ impl Session {
         let trials = trial::Judge::new(&model, training).map_err(text)?;
         let trainer = trials.trainer();
         let slots = trainer.slots();
+        let case = |slot: &trainer::Slot| CheckCase {
+            batch: training.batch_size,
+            length: trainer.longest(),
+            input: slot.input,
+            output: slot.output,
+            rank: training.rank,
+            scale: training.scale,
+            quantization: slot.quantization,
+            bias: slot.bias,
+            dtype: slot.dtype,
+            adapter: training.fine_tune_type,
+            siblings: Vec::new(),
+        };
+        let together = trainer.groups().into_iter().map(|group| CheckCase {
+            siblings: group[1..].iter().map(|&place| sibling(&slots[place])).collect(),
+            ..case(&slots[group[0]])
+        });
         let mut cases: Vec<CheckCase> = Vec::new();
-        for slot in slots {
-            let case = CheckCase {
-                batch: training.batch_size,
-                length: trainer.longest(),
-                input: slot.input,
-                output: slot.output,
-                rank: training.rank,
-                scale: training.scale,
-                quantization: slot.quantization,
-                bias: slot.bias,
-                dtype: slot.dtype,
-                adapter: training.fine_tune_type,
-            };
+        for case in slots.iter().map(case).chain(together) {
             if !cases.contains(&case) {
                 cases.push(case);
             }
@@ -142,6 +147,11 @@ impl Session {
     fn state(&mut self) -> Result<&mut State, String> {
         self.prepared.as_mut().ok_or_else(|| "nothing is prepared; send `prepare` first".to_owned())
     }
+}
+
+/// A layer beside another.
+fn sibling(slot: &trainer::Slot) -> Sibling {
+    Sibling { output: slot.output, quantization: slot.quantization, bias: slot.bias }
 }
 
 fn text(error: impl Display) -> String {

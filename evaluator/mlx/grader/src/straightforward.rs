@@ -1,8 +1,9 @@
 //! Plain ways of computing a layer in its own types. None of them is exact; how far they are off says how exact a kernel
 //! can be expected to be.
 
+use kernel_api::host::Together;
 use kernel_api::{Adapter, AdapterKind, Array, Dtype, Kernel, Layer, Result, Weight};
-use mlx_rs::error::{Exception, Result as MlxResult};
+use mlx_rs::error::Result as MlxResult;
 use trainer::BuildKernel;
 use trainer::lora::mlx_lms;
 
@@ -122,19 +123,20 @@ impl Kernel for Narrow {
     }
 }
 
-/// Result for the first inputs, computed in one of these ways.
-pub fn first_result(execution: Execution, material: &Material) -> MlxResult<mlx_rs::Array> {
-    let kernel = execution.build(&material.layer);
-    challenge::forward(kernel.as_ref(), &material.arrays(&material.first), material.layer.output)
+/// Results for the first inputs, computed in one of these ways.
+pub fn first_results(execution: Execution, material: &Material) -> MlxResult<Vec<mlx_rs::Array>> {
+    challenge::forward(&kernels(execution, material), &material.arrays(&material.first), &material.layers)
 }
 
-/// Result and gradients of x and the adapter's arrays for the second inputs, computed in one of these ways.
+/// Results and gradients of x and the adapters' arrays for the second inputs, computed in one of these ways.
 pub fn execute(execution: Execution, material: &Material) -> MlxResult<Vec<mlx_rs::Array>> {
-    let kernel = execution.build(&material.layer);
-    let inputs = material.arrays(&material.second);
-    let (forward, gradients) = challenge::gradients(kernel.as_ref(), &inputs, &material.cotangent())?;
-    if gradients.len() != inputs.len() {
-        return Err(Exception::custom("not a gradient for each input"));
-    }
-    Ok(std::iter::once(forward).chain(gradients).collect())
+    let (kernels, inputs) = (kernels(execution, material), material.arrays(&material.second));
+    let (results, gradients) =
+        challenge::gradients(&kernels, &inputs, &material.layers, &material.cotangents())?;
+    Ok(results.into_iter().chain(gradients).collect())
+}
+
+/// Each layer by itself.
+fn kernels(execution: Execution, material: &Material) -> Together {
+    Together::Each(material.layers.iter().map(|layer| execution.build(layer)).collect())
 }

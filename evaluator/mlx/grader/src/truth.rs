@@ -8,39 +8,55 @@ use trial_protocol::{AdapterKind, CheckCase, Dtype, Quantization};
 use crate::challenge::{Inputs, Material};
 use crate::host;
 
-/// The numbers of an answer without rounding: result, gradients of x and the adapter's arrays.
+/// The numbers of an answer without rounding: each layer's result, gradients of x and the adapters' arrays.
 pub struct Truth {
-    /// For the first inputs.
-    pub first: Vec<f64>,
-    /// For the second inputs.
-    pub forward: Vec<f64>,
-    /// Gradients of x and the adapter's arrays, for the second inputs.
+    /// Results for the first inputs.
+    pub first: Vec<Vec<f64>>,
+    /// Results for the second inputs.
+    pub forward: Vec<Vec<f64>>,
+    /// Gradients of x and the adapters' arrays, for the second inputs.
     pub gradients: Vec<Vec<f64>>,
 }
 
 impl Truth {
     /// Computes it on the CPU: GPUs of Apple have no float64. On its default stream: each new one is a thread for good.
     pub fn of(material: &Material) -> Result<Self> {
-        let weight = weight(&material.layer)?;
-        with_stream(&Stream::cpu(), || {
-            let exact = Exact::new(material, &weight)?;
-            let first = exact.inputs(&material.first);
-            let first = exact.forward(&first, exact.norm(&first)?.as_ref())?;
-            let second = exact.inputs(&material.second);
-            let norm = exact.norm(&second)?;
-            let forward = exact.forward(&second, norm.as_ref())?;
-            let gradients = exact.gradients(&second, norm.as_ref())?;
-            Ok(Self {
-                first: host::numbers(&first)?,
-                forward: host::numbers(&forward)?,
-                gradients: gradients.iter().map(host::numbers).collect::<Result<_>>()?,
-            })
-        })
+        let mut truth = Self { first: Vec::new(), forward: Vec::new(), gradients: Vec::new() };
+        for index in 0..material.layers.len() {
+            let weight = weight(&material.layers[index])?;
+            with_stream(&Stream::cpu(), || {
+                let exact = Exact::new(material, index, &weight)?;
+                let first = exact.inputs(&material.first);
+                truth.first.push(host::numbers(&exact.forward(&first, exact.norm(&first)?.as_ref())?)?);
+                let second = exact.inputs(&material.second);
+                let norm = exact.norm(&second)?;
+                truth.forward.push(host::numbers(&exact.forward(&second, norm.as_ref())?)?);
+                let gradients = exact.gradients(&second, norm.as_ref())?;
+                truth.add(gradients.iter().map(host::numbers).collect::<Result<_>>()?);
+                Ok::<(), Exception>(())
+            })?;
+        }
+        Ok(truth)
+    }
+
+    /// A layer's gradients: x has its part of each layer, all others are the layer's own.
+    fn add(&mut self, mut gradients: Vec<Vec<f64>>) {
+        if self.gradients.is_empty() {
+            self.gradients = gradients;
+            return;
+        }
+        for (sum, part) in self.gradients[0].iter_mut().zip(gradients.remove(0)) {
+            *sum += part;
+        }
+        self.gradients.extend(gradients);
     }
 }
 
-struct Exact<'a> {
-    case: &'a CheckCase,
+/// One of the layers.
+struct Exact {
+    case: CheckCase,
+    /// Its place among the layers.
+    index: usize,
     /// `[output, input]`.
     weight: Array,
     bias: Option<Array>,
@@ -48,25 +64,28 @@ struct Exact<'a> {
     cotangent: Array,
 }
 
-impl<'a> Exact<'a> {
-    fn new(material: &'a Material, weight: &[f64]) -> Result<Self> {
-        let case = material.case();
+impl Exact {
+    fn new(material: &Material, index: usize, weight: &[f64]) -> Result<Self> {
+        let case = material.case().layers().swap_remove(index);
         let rows = case.batch * case.length;
         Ok(Self {
-            case,
+            index,
             weight: Array::from_slice_f64(weight, &[case.output, case.input]),
-            bias: match &material.layer.bias {
+            bias: match &material.layers[index].bias {
                 Some(bias) => Some(Array::from_slice_f64(&host::numbers(&taken(bias))?, &[case.output])),
                 None => None,
             },
-            cotangent: wide(&material.cotangent, &[rows, case.output], case.dtype),
+            cotangent: wide(&material.cotangents[index], &[rows, case.output], case.dtype),
+            case,
         })
     }
 
+    /// x and the layer's own adapter.
     fn inputs(&self, inputs: &Inputs) -> Vec<Array> {
-        let CheckCase { batch, length, input, output, rank, dtype, adapter, .. } = *self.case;
+        let CheckCase { batch, length, input, output, rank, dtype, adapter, .. } = self.case;
         let x = wide(&inputs.x, &[batch * length, input], dtype);
-        let arrays = inputs.adapter.iter().zip(adapter.shapes(input, output, rank));
+        let own = inputs.adapters.iter().skip(self.index * adapter.arrays().len());
+        let arrays = own.zip(adapter.shapes(input, output, rank));
         std::iter::once(x).chain(arrays.map(|(bytes, shape)| wide(bytes, &shape, Dtype::Float32))).collect()
     }
 
@@ -173,7 +192,7 @@ fn taken(array: &kernel_api::Array) -> Array {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trial_protocol::Challenge;
+    use trial_protocol::{Challenge, Sibling};
 
     fn material(quantization: Option<Quantization>, adapter: AdapterKind) -> Material {
         let case = CheckCase {
@@ -187,6 +206,7 @@ mod tests {
             bias: true,
             dtype: Dtype::Float32,
             adapter,
+            siblings: Vec::new(),
         };
         Material::new(&Challenge::plain(case, 5)).unwrap()
     }
@@ -196,9 +216,9 @@ mod tests {
         for bits in [2, 3, 4, 5, 6, 8] {
             for group_size in [32, 64, 128] {
                 let material = material(Some(Quantization { group_size, bits }), AdapterKind::Lora);
-                let Weight::Quantized(quantized) = &material.layer.weight else { panic!() };
+                let Weight::Quantized(quantized) = &material.layers[0].weight else { panic!() };
                 let theirs = host::numbers(&taken(&quantized.dequantize().unwrap())).unwrap();
-                let ours = weight(&material.layer).unwrap();
+                let ours = weight(&material.layers[0]).unwrap();
                 assert_eq!(ours.len(), theirs.len());
                 for (ours, theirs) in ours.iter().zip(theirs) {
                     assert!(
@@ -208,6 +228,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn layers_that_share_x_have_the_sum_of_their_gradients_of_it() {
+        let one = material(Some(Quantization { group_size: 32, bits: 4 }), AdapterKind::Dora);
+        let sibling = Sibling { output: 64, quantization: None, bias: false };
+        let case = CheckCase { siblings: vec![sibling; 2], ..one.case().clone() };
+        let group = Material::new(&Challenge::plain(case, 5)).unwrap();
+        let truth = Truth::of(&group).unwrap();
+        assert_eq!((truth.first.len(), truth.forward.len(), truth.gradients.len()), (3, 3, 1 + 3 * 3));
+        let mut sum = vec![0.0; truth.gradients[0].len()];
+        for (index, layer) in group.case().layers().into_iter().enumerate() {
+            // The same layer with the same inputs by itself.
+            let mut alone = Material::new(&Challenge::plain(layer, 1)).unwrap();
+            alone.layers = vec![group.layers[index].clone()];
+            alone.cotangents = vec![group.cotangents[index].clone()];
+            alone.second = group.second.clone();
+            alone.second.adapters.rotate_left(3 * index);
+            let alone = Truth::of(&alone).unwrap();
+            assert_eq!(alone.forward[0], truth.forward[index]);
+            assert_eq!(alone.gradients[1..], truth.gradients[1 + 3 * index..4 + 3 * index]);
+            sum.iter_mut().zip(&alone.gradients[0]).for_each(|(sum, part)| *sum += part);
+        }
+        assert_eq!(sum, truth.gradients[0]);
     }
 
     #[test]
@@ -223,11 +267,11 @@ mod tests {
     fn slopes(adapter: AdapterKind) {
         let material = material(None, adapter);
         let truth = Truth::of(&material).unwrap();
-        let weight = weight(&material.layer).unwrap();
-        let cotangent = host::from_bytes(&material.cotangent, Dtype::Float32);
+        let weight = weight(&material.layers[0]).unwrap();
+        let cotangent = host::from_bytes(&material.cotangents[0], Dtype::Float32);
         let value = |which: usize, index: usize, step: f64| {
             with_stream(&Stream::cpu(), || {
-                let exact = Exact::new(&material, &weight).unwrap();
+                let exact = Exact::new(&material, 0, &weight).unwrap();
                 let mut inputs = exact.inputs(&material.second);
                 let norm = exact.norm(&inputs).unwrap();
                 let mut values = host::numbers(&inputs[which]).unwrap();

@@ -10,7 +10,7 @@ use grader::host;
 use grader::truth::Truth;
 use kernels::dora;
 use kernels::{By, Formula, HALVED, HONEST, NARROW, WRONG};
-use trial_protocol::{AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, Quantization};
+use trial_protocol::{AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, Of, Quantization, Sibling};
 
 mod kernels;
 
@@ -41,6 +41,7 @@ fn cases(inputs: &[i32]) -> Vec<CheckCase> {
                     bias: number % 2 == 0,
                     dtype,
                     adapter: AdapterKind::Lora,
+                    siblings: Vec::new(),
                 });
             }
         }
@@ -76,15 +77,16 @@ fn passes(formula: Formula, judge: &Judge) -> (bool, String) {
 
 /// The errors of result and gradients; `None` where not all is finite.
 fn errors(formula: Formula, material: &Material, truth: &Truth) -> Vec<Option<f64>> {
-    let kernel = By(material.layer.clone(), formula);
+    let kernels = material.together(|layer| Ok(Box::new(By(layer.clone(), formula)))).unwrap();
     let inputs = material.arrays(&material.second);
-    let (result, gradients) = challenge::gradients(&kernel, &inputs, &material.cotangent()).unwrap();
-    let truths = std::iter::once(&truth.forward).chain(&truth.gradients);
+    let (results, gradients) =
+        challenge::gradients(&kernels, &inputs, &material.layers, &material.cotangents()).unwrap();
+    let truths = truth.forward.iter().chain(&truth.gradients);
     let error = |(array, truth): (&mlx_rs::Array, &Vec<f64>)| {
         let values: Vec<f32> = host::numbers(array).unwrap().into_iter().map(|value| value as f32).collect();
         difference(&values, truth)
     };
-    std::iter::once(&result).chain(&gradients).zip(truths).map(error).collect()
+    results.iter().chain(&gradients).zip(truths).map(error).collect()
 }
 
 #[test]
@@ -143,33 +145,48 @@ fn wrong_numbers_fail_in_every_type() {
     }
 }
 
-/// The answer of an honest runner with a kernel that computes the truth.
+/// The answer of an honest runner with kernels that compute the truth.
 fn right_answer(judge: &Judge) -> Vec<Vec<u8>> {
     let (truth, material) = (judge.truth(), judge.material());
-    let dtype = material.case().dtype;
-    let narrow = |values: &[f64], dtype| {
-        host::to_bytes(&values.iter().map(|value| *value as f32).collect::<Vec<_>>(), dtype)
+    let inputs: Vec<&Vec<u8>> = material.second.all().collect();
+    let part = |part: trial_protocol::Part| {
+        let values = match part.of {
+            Of::First(layer) => &truth.first[layer],
+            Of::Forward(layer) | Of::Repeated(layer) => &truth.forward[layer],
+            Of::Gradient(input) => &truth.gradients[input],
+            Of::Afterwards(input) => return inputs[input].clone(),
+        };
+        host::to_bytes(&values.iter().map(|value| *value as f32).collect::<Vec<_>>(), part.dtype)
     };
-    let types = std::iter::once(dtype).chain(std::iter::repeat(Dtype::Float32));
-    let mut parts = vec![narrow(&truth.first, dtype), narrow(&truth.forward, dtype)];
-    parts.extend(truth.gradients.iter().zip(types).map(|(values, dtype)| narrow(values, dtype)));
-    parts.push(narrow(&truth.forward, dtype));
-    parts.extend(material.second.all().cloned());
-    parts
+    AnswerLayout::of(material.case()).parts.into_iter().map(part).collect()
+}
+
+/// A layer with two more that take its x, stored in other ways.
+fn grouped(case: &CheckCase) -> CheckCase {
+    let sibling = |output, quantization, bias| Sibling { output, quantization, bias };
+    let siblings = vec![sibling(64, None, !case.bias), sibling(160, case.quantization, case.bias)];
+    CheckCase { siblings, ..case.clone() }
 }
 
 #[test]
 fn each_part_of_an_answer_is_judged_by_itself() {
     let dora = some_cases_of(AdapterKind::Dora).into_iter().take(2);
-    for (case, judge) in some_cases().into_iter().take(3).chain(dora) {
+    let mut layers: Vec<_> = some_cases().into_iter().take(3).chain(dora).collect();
+    for at in [2, 4] {
+        let case = grouped(&layers[at].0);
+        let material = Material::new(&Challenge::plain(case.clone(), 77)).unwrap();
+        layers.push((case, Judge::new(material, ERROR_BUDGET).unwrap()));
+    }
+    for (case, judge) in layers {
         let right = right_answer(&judge);
         let judged = judge.compare(&right.concat());
         assert!(judged.iter().all(|comparison| comparison.passed), "{judged:?}");
-        for (index, (name, ..)) in AnswerLayout::of(&case).parts.iter().enumerate() {
+        for (index, part) in AnswerLayout::of(&case).parts.iter().enumerate() {
             for fill in [0x00, 0xff, 0x7f] {
                 let mut wrong = right.clone();
                 wrong[index].fill(fill);
                 let judged = judge.compare(&wrong.concat());
+                let name = &part.quantity;
                 let failed =
                     judged.iter().find(|comparison| comparison.quantity == *name && !comparison.passed);
                 let failed = failed.unwrap_or_else(|| panic!("{name} filled with {fill}: {judged:?}"));
@@ -177,6 +194,25 @@ fn each_part_of_an_answer_is_judged_by_itself() {
             }
         }
     }
+}
+
+#[test]
+fn results_of_layers_that_share_x_are_told_apart() {
+    let sibling = Sibling { output: 256, quantization: None, bias: false };
+    let case = CheckCase { output: 256, siblings: vec![sibling], ..cases(&[64])[0].clone() };
+    let material = Material::new(&Challenge::plain(case, 7)).unwrap();
+    let judge = Judge::new(material, ERROR_BUDGET).unwrap();
+    let mut swapped = right_answer(&judge);
+    swapped.swap(2, 3);
+    let judged = judge.compare(&swapped.concat());
+    let failed: Vec<_> = judged
+        .iter()
+        .filter(|comparison| !comparison.passed)
+        .map(|comparison| &comparison.quantity)
+        .collect();
+    // And the results of the call after them are others.
+    let of = |word: &str| [1, 2].map(|layer| format!("{word} of layer {layer}"));
+    assert_eq!(failed, of("forward").iter().chain(&of("repeated forward")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -199,9 +235,9 @@ fn results_that_were_kept_from_the_first_call_fail() {
 fn two_results_for_the_same_inputs_must_agree_better_than_with_the_truth() {
     let (_, judge) = some_cases().remove(0);
     let mut answer = right_answer(&judge);
-    let largest = judge.truth().forward.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    let largest = judge.truth().forward[0].iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
     let off = |sign: f64| {
-        let values = judge.truth().forward.iter();
+        let values = judge.truth().forward[0].iter();
         let values: Vec<f32> =
             values.map(|value| (value + sign * 0.8 * judge.tolerances()[0] * largest) as f32).collect();
         host::to_bytes(&values, judge.material().case().dtype)

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use trial_protocol::{
-    AdapterKind, AnswerLayout, Challenge, CheckCase, Dtype, GradeCheck, GradeReply, GradeRequest, GradeTrial,
-    Model, Optimizer, PrepareRequest, Prepared, Quantization, SyntheticModel, Training, read_frame, read_raw,
-    write_frame, write_raw,
+    AdapterKind, AnswerLayout, Challenge, CheckCase, Comparison, Dtype, GradeCheck, GradeReply, GradeRequest,
+    GradeTrial, Model, Optimizer, PrepareRequest, Prepared, Quantization, SyntheticModel, Training,
+    read_frame, read_raw, write_frame, write_raw,
 };
 
 struct Grader {
@@ -105,8 +105,13 @@ fn what_is_prepared_is_all_that_a_trial_needs() {
     assert_eq!(prepared.slots[0].layer, "model.layers.1.mlp.up_proj");
     let widths = (64 + 64) + 2 * (64 + 32) + (64 + 64) + 2 * (64 + 128) + (128 + 64);
     assert_eq!(prepared.adapter_bytes, widths * 4 * 4);
-    // q, k and v have biases and two widths; o is like q without one; gate and up are alike; down.
-    assert_eq!(prepared.cases.len(), 5, "{:?}", prepared.cases);
+    // q, k and v have biases and two widths; o is like q without one; gate and up are alike; down. And what shares x: gate and up; q, k
+    // and v.
+    assert_eq!(prepared.cases.len(), 5 + 2, "{:?}", prepared.cases);
+    let outputs = |case: &CheckCase| case.layers().iter().map(|layer| layer.output).collect::<Vec<_>>();
+    let groups: Vec<_> =
+        prepared.cases.iter().filter(|case| !case.siblings.is_empty()).map(outputs).collect();
+    assert_eq!(groups, [vec![128, 128], vec![64, 32, 32]]);
     assert!(prepared.cases.iter().all(|case| (case.batch, case.length, case.rank) == (2, 24, 4)));
     assert!(prepared.files.is_empty() && prepared.model == prepare().model);
     let all = std::fs::read_to_string(data()).unwrap();
@@ -129,7 +134,8 @@ fn a_process_judges_many_answers_and_adapters() {
                 comparisons.len() >= 9
                     && comparisons.iter().all(|comparison| !comparison.passed || fill == 0)
             );
-            let forward = comparisons.iter().find(|comparison| comparison.quantity == "forward").unwrap();
+            let is_forward = |comparison: &&Comparison| comparison.quantity.starts_with("forward");
+            let forward = comparisons.iter().find(is_forward).unwrap();
             assert!(!forward.passed && forward.error.is_none() == (fill == 0xff), "{forward:?}");
         }
     }
@@ -162,6 +168,7 @@ fn what_makes_no_sense_is_refused_and_the_next_request_answered() {
         bias: false,
         dtype: Dtype::Float32,
         adapter: AdapterKind::Lora,
+        siblings: Vec::new(),
     });
     assert!(grader.failure(&request, Some(&vec![0; bytes])).contains("`prepare` first"));
     let trial = GradeRequest::Trial(GradeTrial { seed: 1, iterations: 1, fine_tune_type: AdapterKind::Lora });

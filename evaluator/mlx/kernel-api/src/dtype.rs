@@ -30,6 +30,18 @@ impl Dtype {
     }
 }
 
+impl Dtype {
+    /// Bytes of an element.
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Self::Bool | Self::Uint8 | Self::Int8 => 1,
+            Self::Uint16 | Self::Int16 | Self::Float16 | Self::Bfloat16 => 2,
+            Self::Uint32 | Self::Int32 | Self::Float32 => 4,
+            Self::Uint64 | Self::Int64 | Self::Float64 | Self::Complex64 => 8,
+        }
+    }
+}
+
 macro_rules! same_names {
     ($($name:ident),*) => {
         impl From<mlx_rs::Dtype> for Dtype {

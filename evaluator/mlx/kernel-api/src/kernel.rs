@@ -11,6 +11,19 @@ pub trait Kernel {
     /// last, of x's type. MLX takes gradients with respect to x and the adapter's arrays. Called many times, with new arrays
     /// and other shapes.
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array>;
+
+    /// Layers that are always called with the same x, this kernel's own the first (q, k, v; gate, up): one kernel for all of them
+    /// together, which is then used instead of theirs. `None`, as by default, calls each layer's own. They may differ in output, bias
+    /// and in how they are stored.
+    fn group(&self, _layers: &[Layer]) -> Result<Option<Box<dyn KernelGroup>>> {
+        Ok(None)
+    }
+}
+
+/// Computes layers that share x, each with its adapter.
+pub trait KernelGroup {
+    /// Each layer's result as by [`Kernel::forward`], in the order of the layers, whose adapters these are.
+    fn forward(&self, x: &Array, adapters: &[Adapter]) -> Result<Vec<Array>>;
 }
 
 /// The kernel for layers that aren't quantized.

@@ -5,7 +5,7 @@
 
 // mlx-rs itself would hand out files, raw pointers and devices. Its types stay out of a kernel's reach, see `host`.
 
-pub use kernel::Kernel;
+pub use kernel::{Kernel, KernelGroup};
 
 pub use layer::{Layer, Weight};
 
@@ -26,6 +26,7 @@ mod array;
 mod dora;
 mod dtype;
 mod error;
+pub mod gpu;
 #[doc(hidden)]
 pub mod host;
 mod kernel;
@@ -34,3 +35,4 @@ pub mod ops;
 mod reduction;
 mod shape;
 pub mod transform;
+mod vector;

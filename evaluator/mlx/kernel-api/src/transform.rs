@@ -72,3 +72,11 @@ pub fn custom_vjp(
     let transformed = closure::Transformed::custom_vjp(Box::new(function), Box::new(vjp))?;
     Ok(Function { kind: Kind::Transformed(transformed) })
 }
+
+/// The same arrays, for a kernel to compute with; what flows back to any of them goes on only when it is there for all. By
+/// itself MLX may leave the adapter's gradients to the end and keep what they need of every layer, so holding `x`, `lora_a` and
+/// `lora_b` together at the start of `forward` saves memory.
+pub fn gradients_together(arrays: &[&Array]) -> Result<Vec<Array>> {
+    let same = |arrays: &[Array]| Ok(arrays.to_vec());
+    custom_vjp(same, |_, cotangents, _| closure::together(cotangents))?.call(arrays)
+}

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use kernel_api::transform::{Function, checkpoint, compile, custom_vjp};
+use kernel_api::transform::{Function, checkpoint, compile, custom_vjp, gradients_together};
 use kernel_api::{Array, Error, Result, host};
 use mlx_rs::error::Exception;
 use mlx_rs::transforms::fallible_vjp;
@@ -105,4 +105,24 @@ fn what_fails_in_a_gradient_is_kept_for_the_host() {
     assert!(differentiate(&function, 2.0).is_err());
     assert_eq!(host::take_failure().as_deref(), Some("vjp gave 0 gradients for 1 inputs"));
     assert_eq!(host::take_failure(), None);
+}
+
+#[test]
+fn what_is_held_together_is_the_same_and_has_the_same_gradients() {
+    let held = gradients_together(&[&number(2.0), &number(3.0)]).unwrap();
+    assert_eq!((value(&held[0]), value(&held[1])), (2.0, 3.0));
+    let [x, y, one] = [2.0, 3.0, 1.0].map(|value| unsafe { host::into_mlx(number(value)) });
+    let (_, gradients) = fallible_vjp(
+        |inputs| {
+            let [x, y] = [0, 1].map(|index| host::wrap(inputs[index].clone()));
+            let held = gradients_together(&[&x, &y]).map_err(|error| Exception::custom(error.to_string()))?;
+            let sum = &held[0] * &held[1] + held[0].square().unwrap();
+            Ok(vec![unsafe { host::into_mlx(sum) }])
+        },
+        &[x, y],
+        &[one],
+    )
+    .unwrap();
+    let gradients: Vec<f32> = gradients.iter().map(mlx_rs::Array::item_exact::<f32>).collect();
+    assert_eq!(gradients, [3.0 + 2.0 * 2.0, 2.0]);
 }

@@ -68,12 +68,12 @@ pub struct CheckRequest {
     pub lock: bool,
 }
 
-/// One layer to compute, on inputs that nobody could know before: all values come from the seed.
+/// One layer to compute, or several that share x, on inputs that nobody could know before: all values come from the seed.
 ///
-/// The runner builds the kernel for the layer, among as many companions as the challenge says, then, with poisoned (NaN) memory recycled before each call:
+/// The runner builds the kernel for the layer (or the layers' kernels, and of them the group if there is one), among as many companions as the challenge says, then, with poisoned (NaN) memory recycled before each call:
 /// 1. forward on a first set of inputs (x and the adapter's arrays);
 /// 2. the inputs' values are changed in place, in the same buffers, to a second set; forward, and the gradients of
-///    sum(cotangent * result) with respect to x and the adapter's arrays;
+///    sum(cotangent * result), over all results, with respect to x and the adapters' arrays;
 /// 3. forward on the second set again.
 ///
 /// [`AnswerLayout`] says what goes back.
@@ -124,47 +124,99 @@ impl Default for Values {
     }
 }
 
-/// The arrays in the answer to a [`Challenge`], end to end, row-major and little-endian: result of call 1; result of call 2; gradients of
-/// x and each of the adapter's arrays; result of call 3; then x and those arrays as they are after the calls.
+/// The arrays in the answer to a [`Challenge`], end to end, row-major and little-endian: results of call 1; results of call 2; gradients
+/// of x and each of the adapters' arrays; results of call 3; then x and those arrays as they are after the calls. Where layers share x,
+/// what is of each of them comes in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerLayout {
-    /// Name, shape and type of each.
-    pub parts: Vec<(&'static str, Vec<i32>, Dtype)>,
+    /// One for each array.
+    pub parts: Vec<Part>,
+}
+
+/// One array of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// In words, such as `grad lora_a`, or `grad lora_a of layer 2` where layers share x.
+    pub quantity: String,
+    /// What it is.
+    pub of: Of,
+    /// Length of each dimension.
+    pub shape: Vec<i32>,
+    /// Type of its elements.
+    pub dtype: Dtype,
+}
+
+/// What an array of an answer is of. Results are counted by layer; inputs are x, then each layer's adapter in the order of
+/// [`AdapterKind::arrays`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Result of call 1.
+    First(usize),
+    /// Result of call 2.
+    Forward(usize),
+    /// Gradient of an input in call 2.
+    Gradient(usize),
+    /// Result of call 3.
+    Repeated(usize),
+    /// An input after the calls.
+    Afterwards(usize),
 }
 
 impl AnswerLayout {
     /// The layout of a case's answer.
     pub fn of(case: &CheckCase) -> Self {
-        let CheckCase { batch, length, input, output, rank, dtype, .. } = *case;
-        let (x, y) = (vec![batch, length, input], vec![batch, length, output]);
-        let shapes = case.adapter.shapes(input, output, rank);
-        let adapter = |names: [&'static str; 3]| {
-            let arrays = names.into_iter().zip(shapes.clone());
-            arrays.map(|(name, shape)| (name, shape, Dtype::Float32)).collect::<Vec<_>>()
+        let layers = case.layers();
+        let name = |word: &str, layer: usize| match layers.len() {
+            1 => word.to_owned(),
+            _ => format!("{word} of layer {}", layer + 1),
         };
-        let mut parts = vec![
-            ("first forward", y.clone(), dtype),
-            ("forward", y.clone(), dtype),
-            ("grad x", x.clone(), dtype),
-        ];
-        parts.extend(adapter(["grad lora_a", "grad lora_b", "grad m"]));
-        parts.extend([("repeated forward", y, dtype), ("x afterwards", x, dtype)]);
-        parts.extend(adapter(["lora_a afterwards", "lora_b afterwards", "m afterwards"]));
+        let results = |word: &'static str, of: fn(usize) -> Of| {
+            layers.iter().enumerate().map(move |(index, layer)| Part {
+                quantity: name(word, index),
+                of: of(index),
+                shape: vec![case.batch, case.length, layer.output],
+                dtype: case.dtype,
+            })
+        };
+        let inputs = |words: fn(&str) -> String, of: fn(usize) -> Of| {
+            let mut parts = vec![Part {
+                quantity: words("x"),
+                of: of(0),
+                shape: vec![case.batch, case.length, case.input],
+                dtype: case.dtype,
+            }];
+            for (index, layer) in layers.iter().enumerate() {
+                let shapes = case.adapter.shapes(case.input, layer.output, case.rank);
+                for (word, shape) in case.adapter.arrays().iter().zip(shapes) {
+                    let quantity = name(&words(word), index);
+                    parts.push(Part { quantity, of: of(parts.len()), shape, dtype: Dtype::Float32 });
+                }
+            }
+            parts
+        };
+        let mut parts: Vec<Part> =
+            results("first forward", Of::First).chain(results("forward", Of::Forward)).collect();
+        parts.extend(inputs(|word| format!("grad {word}"), Of::Gradient));
+        parts.extend(results("repeated forward", Of::Repeated));
+        parts.extend(inputs(|word| format!("{word} afterwards"), Of::Afterwards));
         Self { parts }
-    }
-
-    /// Bytes of one part.
-    pub fn part_bytes(shape: &[i32], dtype: Dtype) -> usize {
-        shape.iter().map(|&length| length as usize).product::<usize>() * dtype.bytes()
     }
 
     /// Bytes of the whole answer.
     pub fn bytes(&self) -> usize {
-        self.parts.iter().map(|(_, shape, dtype)| Self::part_bytes(shape, *dtype)).sum()
+        self.parts.iter().map(Part::bytes).sum()
     }
 }
 
-/// One layer to compare on. Shapes: x is `[batch, length, input]`, the layer maps to `[batch, length, output]`.
+impl Part {
+    /// Its length in bytes.
+    pub fn bytes(&self) -> usize {
+        self.shape.iter().map(|&length| length as usize).product::<usize>() * self.dtype.bytes()
+    }
+}
+
+/// One layer to compare on, or several that take the same x, as q, k and v do. Shapes: x is `[batch, length, input]`, the layer maps to
+/// `[batch, length, output]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckCase {
@@ -182,6 +234,33 @@ pub struct CheckCase {
     /// What kind of adapter the layer has. The evaluator puts in what the problem trains.
     #[serde(default, skip_serializing_if = "AdapterKind::is_lora")]
     pub adapter: AdapterKind,
+    /// Further layers that take the same x, in what they don't have in common. A kernel may compute all of them together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<Sibling>,
+}
+
+/// A layer that takes another's x.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sibling {
+    pub output: i32,
+    /// Absent: the layer's weight is not quantized.
+    pub quantization: Option<Quantization>,
+    pub bias: bool,
+}
+
+impl CheckCase {
+    /// Its layers, each by itself.
+    pub fn layers(&self) -> Vec<Self> {
+        let first = Self { siblings: Vec::new(), ..self.clone() };
+        let others = self.siblings.iter().map(|&Sibling { output, quantization, bias }| Self {
+            output,
+            quantization,
+            bias,
+            ..first.clone()
+        });
+        std::iter::once(first.clone()).chain(others).collect()
+    }
 }
 
 /// What is trained beside a frozen layer: MLX-LM's `fine_tune_type`.
@@ -561,7 +640,7 @@ pub struct Slot {
 /// One array against the reference's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// A name of [`AnswerLayout`].
+    /// A [`Part::quantity`].
     pub quantity: String,
     /// max |candidate − reference| / max |reference|, the reference in float64; absent if a value is not finite.
     pub error: Option<f32>,

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use grader::challenge::{Inputs, Material, describe, forward, gradients};
 use grader::host;
-use kernel_api::Kernel;
+use kernel_api::Layer;
+use kernel_api::host::Together;
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype};
 use trainer::BuildKernel;
@@ -42,70 +43,72 @@ fn answer(build: BuildKernel, challenge: &Challenge) -> std::result::Result<Vec<
     Ok(raw)
 }
 
-/// The kernel under test among others, as in a model: made one after the other before the first call, and called in turn.
-struct Model {
-    kernel: Box<dyn Kernel>,
-    companions: Vec<Box<dyn Kernel>>,
+/// The kernel under test, or the group of them, among others, as in a model: made one after the other before the first call, and called
+/// in turn.
+struct Model<'a> {
+    layers: &'a [Layer],
+    kernel: Together,
+    companions: Vec<Together>,
 }
 
 /// So many companions are called before each call of the kernel.
 const CALLED: usize = 2;
 
-impl Model {
-    fn build(build: BuildKernel, material: &Material, companions: u32) -> kernel_api::Result<Self> {
+impl<'a> Model<'a> {
+    fn build(build: BuildKernel, material: &'a Material, companions: u32) -> kernel_api::Result<Self> {
         let many =
-            |count: u32| (0..count).map(|_| build(&material.layer)).collect::<kernel_api::Result<Vec<_>>>();
+            |count: u32| (0..count).map(|_| material.together(build)).collect::<kernel_api::Result<Vec<_>>>();
         let mut others = many(companions / 2)?;
-        let kernel = build(&material.layer)?;
+        let kernel = material.together(build)?;
         others.extend(many(companions.div_ceil(2))?);
-        Ok(Self { kernel, companions: others })
+        Ok(Self { layers: &material.layers, kernel, companions: others })
     }
 
     /// Some companions' turn. Nobody asks for their results, so they stay uncomputed.
-    fn call_others(&mut self, inputs: &[Array], output: i32) -> Result<()> {
+    fn call_others(&mut self, inputs: &[Array]) -> Result<()> {
         let called = self.companions.len().min(CALLED);
         for companion in &self.companions[..called] {
-            forward(companion.as_ref(), inputs, output)?;
+            forward(companion, inputs, self.layers)?;
         }
         self.companions.rotate_left(called);
         Ok(())
     }
 
-    fn forward(&mut self, inputs: &[Array], output: i32) -> Result<Array> {
-        self.call_others(inputs, output)?;
-        forward(self.kernel.as_ref(), inputs, output)
+    fn forward(&mut self, inputs: &[Array]) -> Result<Vec<Array>> {
+        self.call_others(inputs)?;
+        forward(&self.kernel, inputs, self.layers)
     }
 
-    fn gradients(&mut self, inputs: &[Array], output: i32, cotangent: &Array) -> Result<(Array, Vec<Array>)> {
-        self.call_others(inputs, output)?;
-        gradients(self.kernel.as_ref(), inputs, cotangent)
+    fn gradients(&mut self, inputs: &[Array], cotangents: &[Array]) -> Result<(Vec<Array>, Vec<Array>)> {
+        self.call_others(inputs)?;
+        gradients(&self.kernel, inputs, self.layers, cotangents)
     }
 }
 
 /// Forward on the first values; forward and gradients on the second, in the same memory; forward again. `idle` calls on the first
 /// values lie between them, so that what is kept of a call before is out of date in the one that counts.
-fn calls(model: &mut Model, material: &Material, inputs: &[Array], idle: u32) -> Result<Vec<u8>> {
-    let output = material.layer.output;
-    let cotangent = material.cotangent();
+fn calls(model: &mut Model<'_>, material: &Material, inputs: &[Array], idle: u32) -> Result<Vec<u8>> {
+    let cotangents = material.cotangents();
     let mut raw = Vec::with_capacity(AnswerLayout::of(material.case()).bytes());
+    let add = |raw: &mut Vec<u8>, arrays: &[Array]| -> Result<()> {
+        arrays.iter().try_for_each(|array| host::bytes(array).map(|bytes| raw.extend(bytes)))
+    };
 
     poison(material.case());
-    raw.extend(host::bytes(&model.forward(inputs, output)?)?);
+    add(&mut raw, &model.forward(inputs)?)?;
 
     for _ in 0..idle {
-        model.gradients(inputs, output, &cotangent)?;
+        model.gradients(inputs, &cotangents)?;
     }
     change(inputs, &material.second)?;
     poison(material.case());
-    let (result, gradients) = model.gradients(inputs, output, &cotangent)?;
-    raw.extend(host::bytes(&result)?);
-    for gradient in &gradients {
-        raw.extend(host::bytes(gradient)?);
-    }
-    drop((result, gradients));
+    let (results, gradients) = model.gradients(inputs, &cotangents)?;
+    add(&mut raw, &results)?;
+    add(&mut raw, &gradients)?;
+    drop((results, gradients));
 
     poison(material.case());
-    raw.extend(host::bytes(&model.forward(inputs, output)?)?);
+    add(&mut raw, &model.forward(inputs)?)?;
     for input in inputs {
         raw.extend(memory(input)?);
     }
@@ -149,19 +152,20 @@ fn synchronize() -> Result<()> {
 /// Leaves NaN in the memory that MLX will hand out next, in pieces of the sizes that this case needs. A kernel that
 /// doesn't write what it returns returns these.
 fn poison(case: &CheckCase) {
-    let CheckCase { batch, length, input, output, rank, .. } = *case;
-    let rows = batch * length;
-    let elements =
-        [rows * output, rows * input, rows * rank, input * rank, rank * output, output * input, output];
-    let item = case.dtype.bytes() as i32;
     let mut pieces = Vec::new();
-    for elements in elements {
-        for bytes in [elements * 4, elements * item] {
-            // Large pieces come from the system anyway, where there is nothing to find.
-            let count = if bytes < 1 << 20 { 3 } else { 1 };
-            // All bits set is NaN in every type.
-            let filled = vec![0xff; bytes as usize];
-            pieces.extend((0..count).map(|_| host::array(&filled, &[bytes], Dtype::Uint8)));
+    for CheckCase { batch, length, input, output, rank, dtype, .. } in case.layers() {
+        let rows = batch * length;
+        let elements =
+            [rows * output, rows * input, rows * rank, input * rank, rank * output, output * input, output];
+        let item = dtype.bytes() as i32;
+        for elements in elements {
+            for bytes in [elements * 4, elements * item] {
+                // Large pieces come from the system anyway, where there is nothing to find.
+                let count = if bytes < 1 << 20 { 3 } else { 1 };
+                // All bits set is NaN in every type.
+                let filled = vec![0xff; bytes as usize];
+                pieces.extend((0..count).map(|_| host::array(&filled, &[bytes], Dtype::Uint8)));
+            }
         }
     }
     drop(pieces);

@@ -4,18 +4,18 @@
 use std::ffi::CStr;
 
 use anyhow::{Context, Result, ensure};
-use mlx_rs::{Array, Device, DeviceType};
+use kernel_api::gpu::{self, Backend};
+use mlx_rs::Array;
 use trial_protocol::Description;
 
 /// Computes something first: a library that loads is not yet one that works.
 pub(crate) fn description() -> Result<Description> {
     let four = mlx_rs::ops::add(Array::from_int(2), Array::from_int(2))?;
     ensure!(four.try_item_exact::<i32>()? == 4, "MLX can't add");
-    let is_gpu = matches!(Device::try_default()?.get_type()?, DeviceType::Gpu);
-    let backend = match (is_gpu, cfg!(target_os = "macos")) {
-        (false, _) => "cpu",
-        (true, true) => "metal",
-        (true, false) => "cuda",
+    let backend = match gpu::backend() {
+        Backend::Cpu => "cpu",
+        Backend::Metal => "metal",
+        Backend::Cuda => "cuda",
     };
     Ok(Description {
         harness: env!("CARGO_PKG_VERSION").into(),

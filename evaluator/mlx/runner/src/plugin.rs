@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use kernel_api::{Adapter, Array, Error, Kernel, Layer, Result};
+use kernel_api::{Adapter, Array, Error, Kernel, KernelGroup, Layer, Result};
 use trainer::BuildKernel;
 
 /// The loaded plugin's entry point. One process serves one request, so there is never a second.
@@ -33,12 +33,23 @@ fn guarded_build(layer: &Layer) -> Result<Box<dyn Kernel>> {
     Ok(Box::new(Guarded(kernel)))
 }
 
-/// A kernel whose panics are errors.
-struct Guarded(Box<dyn Kernel>);
+/// A kernel, or a group, whose panics are errors.
+struct Guarded<T: ?Sized>(Box<T>);
 
-impl Kernel for Guarded {
+impl Kernel for Guarded<dyn Kernel> {
     fn forward(&self, x: &Array, adapter: &Adapter) -> Result<Array> {
         guard(|| self.0.forward(x, adapter))
+    }
+
+    fn group(&self, layers: &[Layer]) -> Result<Option<Box<dyn KernelGroup>>> {
+        let group = guard(|| self.0.group(layers))?;
+        Ok(group.map(|group| Box::new(Guarded(group)) as Box<dyn KernelGroup>))
+    }
+}
+
+impl KernelGroup for Guarded<dyn KernelGroup> {
+    fn forward(&self, x: &Array, adapters: &[Adapter]) -> Result<Vec<Array>> {
+        guard(|| self.0.forward(x, adapters))
     }
 }
 

@@ -4,12 +4,13 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use common::{Kernel, Runner, all_texts, ask, cases, checking, training_texts, trial};
+use common::{Kernel, Runner, all_texts, ask, cases, checking, failure_of, train, training_texts, trial};
 use grader::challenge::Material;
 use grader::compare::{ERROR_BUDGET, Judge};
-use trial_protocol::{Blame, Challenge, CheckCase, Comparison, Failure, Plugin, Reply, Request, TrialReport};
+use trial_protocol::{Blame, Challenge, CheckCase, Comparison, Failure, Plugin, Reply, Request};
 
 mod common;
+mod groups;
 
 /// What the grader says about a kernel's answers to one challenge for each case.
 fn judged(kernel: &Kernel, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Comparison>)> {
@@ -29,30 +30,7 @@ fn judged_by(runner: &mut Runner, cases: &[CheckCase]) -> Vec<(CheckCase, Vec<Co
 /// What a kernel does with the first case, when it fails to answer.
 fn failure(kernel: &Kernel) -> String {
     let mut runner = checking(kernel, true);
-    kernel_failure(ask(&mut runner, &Challenge::plain(cases()[0].clone(), 7)).unwrap_err())
-}
-
-fn kernel_failure(reply: Reply) -> String {
-    match reply {
-        Reply::Failed(Failure { blame: Blame::Kernel, message }) => message,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// A trial's report and the adapters it handed over, as bytes.
-fn train(plugin: Option<Plugin>, seed: u64) -> (TrialReport, Vec<u8>) {
-    let texts = training_texts();
-    let mut runner = Runner::start(&Request::Trial(trial(plugin, texts.path())));
-    assert_eq!(runner.reply(), Some(Reply::Ready));
-    runner.go(seed);
-    let adapters = match runner.reply() {
-        Some(Reply::Trained { bytes }) => runner.raw(bytes),
-        other => panic!("{other:?}"),
-    };
-    match runner.reply() {
-        Some(Reply::Trial(report)) => (report, adapters),
-        other => panic!("{other:?}"),
-    }
+    failure_of(ask(&mut runner, &Challenge::plain(cases()[0].clone(), 7)).unwrap_err())
 }
 
 #[track_caller]
@@ -145,7 +123,7 @@ fn a_kernel_that_gives_up_is_quoted() {
         );
 
         let mut runner = Runner::start(&Request::Trial(trial(Some(kernel.plugin()), texts.path())));
-        let message = kernel_failure(runner.reply().unwrap());
+        let message = failure_of(runner.reply().unwrap());
         assert!(message.contains(words), "{fault}: {message}");
     }
 }
@@ -260,7 +238,7 @@ fn a_file_that_isnt_a_plugin_is_the_kernels_failure() {
     let plugin = Plugin { path: "/no/such/plugin.so".into(), kernel: "test".into() };
     let texts = training_texts();
     let mut runner = Runner::start(&Request::Trial(trial(Some(plugin), texts.path())));
-    assert!(kernel_failure(runner.reply().unwrap()).contains("/no/such/plugin.so"));
+    assert!(failure_of(runner.reply().unwrap()).contains("/no/such/plugin.so"));
 }
 
 #[test]

@@ -21,5 +21,5 @@ pub mod trainer;
 mod weights;
 
 pub use error::{Error, Result};
-pub use lora::BuildKernel;
+pub use lora::{BuildKernel, Slot};
 pub use trainer::{Run, Start, Trainer};

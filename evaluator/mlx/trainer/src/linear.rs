@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use kernel_api::{Adapter, Kernel, host};
+use kernel_api::{Adapter, Kernel, KernelGroup, Layer, host};
 use mlx_rs::error::{Exception, Result};
 use mlx_rs::{Array, Dtype, ops};
 use trial_protocol::{AdapterKind, Quantization};
@@ -104,7 +104,8 @@ pub(crate) struct Linear {
 
 /// A kernel in place of the layer's own arithmetic.
 struct Attached {
-    kernel: Box<dyn Kernel>,
+    /// Absent where a group computes this layer.
+    kernel: Option<Box<dyn Kernel>>,
     /// Where the layer's arrays begin among all adapters'.
     first: usize,
     kind: AdapterKind,
@@ -116,7 +117,22 @@ impl Linear {
     }
 
     pub(crate) fn attach(&mut self, kernel: Box<dyn Kernel>, first: usize, kind: AdapterKind) {
-        self.adapter = Some(Attached { kernel, first, kind });
+        self.adapter = Some(Attached { kernel: Some(kernel), first, kind });
+    }
+
+    /// What this layer's kernel makes of the layers that share its x.
+    pub(crate) fn group(&self, layers: &[Layer]) -> kernel_api::Result<Option<Box<dyn KernelGroup>>> {
+        match self.adapter.as_ref().and_then(|attached| attached.kernel.as_ref()) {
+            Some(kernel) => kernel.group(layers),
+            None => Ok(None),
+        }
+    }
+
+    /// Drops the kernel, since a group computes this layer from now on.
+    pub(crate) fn join_group(&mut self) {
+        if let Some(attached) = &mut self.adapter {
+            attached.kernel = None;
+        }
     }
 
     pub(crate) fn forward(&self, x: &Array, adapters: &Adapters<'_>) -> Result<Array> {
@@ -125,6 +141,24 @@ impl Linear {
             Some(attached) => adapters.run(self, attached, x),
         }
     }
+
+    fn attached(&self) -> Result<&Attached> {
+        self.adapter.as_ref().ok_or_else(|| Exception::custom(format!("{} has no adapter", self.path)))
+    }
+}
+
+/// Results of layers that share x: of their group if there is one, else of each by itself.
+pub(crate) fn forward_together<const N: usize>(
+    group: Option<&dyn KernelGroup>,
+    linears: [&Linear; N],
+    x: &Array,
+    adapters: &Adapters<'_>,
+) -> Result<[Array; N]> {
+    let results = match group {
+        Some(group) => adapters.run_group(group, &linears, x)?,
+        None => linears.iter().map(|linear| linear.forward(x, adapters)).collect::<Result<Vec<_>>>()?,
+    };
+    results.try_into().map_err(|_| Exception::custom("not a result for each layer"))
 }
 
 /// The trainable arrays of one forward pass, and what became of the kernels that used them.
@@ -161,17 +195,34 @@ impl<'a> Adapters<'a> {
     }
 
     fn run(&self, linear: &Linear, attached: &Attached, x: &Array) -> Result<Array> {
-        self.log.calls.set(self.log.calls.get() + 1);
-        let fail = |message: String| {
-            let text = format!("kernel on {}: {message}", linear.path);
-            self.log.failure.borrow_mut().get_or_insert_with(|| (linear.path.clone(), message));
-            Exception::custom(text)
+        let Some(kernel) = &attached.kernel else {
+            return Err(Exception::custom(format!("{} was called without its group", linear.path)));
         };
+        self.log.calls.set(self.log.calls.get() + 1);
+        let result = kernel.forward(&host::wrap(x.clone()), &self.adapter(attached));
+        let result = result.map_err(|error| self.fail(&linear.path, error.to_string()))?;
+        self.accept(linear, x, result)
+    }
+
+    /// The same for layers that are computed together; a call counts for each of them.
+    fn run_group(&self, group: &dyn KernelGroup, linears: &[&Linear], x: &Array) -> Result<Vec<Array>> {
+        self.log.calls.set(self.log.calls.get() + linears.len() as u64);
+        let adapters = linears.iter().map(|linear| Ok(self.adapter(linear.attached()?)));
+        let adapters = adapters.collect::<Result<Vec<_>>>()?;
+        let results = host::call_group(group, &host::wrap(x.clone()), &adapters).map_err(|error| {
+            let paths: Vec<&str> = linears.iter().map(|linear| linear.path.as_str()).collect();
+            self.fail(&paths.join(" + "), error.to_string())
+        })?;
+        linears.iter().zip(results).map(|(linear, result)| self.accept(linear, x, result)).collect()
+    }
+
+    fn adapter(&self, attached: &Attached) -> Adapter {
         let array = |index: usize| host::wrap(self.arrays[attached.first + index].clone());
         let m = (attached.kind == AdapterKind::Dora).then(|| array(2));
-        let adapter = Adapter { lora_a: array(0), lora_b: array(1), m };
-        let x = host::wrap(x.clone());
-        let result = attached.kernel.forward(&x, &adapter).map_err(|error| fail(error.to_string()))?;
+        Adapter { lora_a: array(0), lora_b: array(1), m }
+    }
+
+    fn accept(&self, linear: &Linear, x: &Array, result: kernel_api::Array) -> Result<Array> {
         // SAFETY: nothing to uphold; this is the harness, not a kernel.
         #[expect(unsafe_code, reason = "the marker that keeps kernels away from mlx-rs")]
         let result = unsafe { host::into_mlx(result) };
@@ -180,8 +231,15 @@ impl<'a> Adapters<'a> {
             *last = linear.output;
         }
         if result.shape() != expected {
-            return Err(fail(format!("output has shape {:?} instead of {expected:?}", result.shape())));
+            let message = format!("output has shape {:?} instead of {expected:?}", result.shape());
+            return Err(self.fail(&linear.path, message));
         }
         Ok(result)
+    }
+
+    fn fail(&self, layer: &str, message: String) -> Exception {
+        let text = format!("kernel on {layer}: {message}");
+        self.log.failure.borrow_mut().get_or_insert_with(|| (layer.to_owned(), message));
+        Exception::custom(text)
     }
 }

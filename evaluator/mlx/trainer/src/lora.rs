@@ -7,7 +7,7 @@ use trial_protocol::{AdapterKind, Dtype, Quantization};
 
 use crate::error::{Error, Result};
 use crate::linear::{Linear, Weight};
-use crate::qwen2::Qwen2;
+use crate::qwen2::{Block, Qwen2, SHARING};
 
 /// A plugin's entry point: prepares a kernel for one layer.
 pub type BuildKernel = fn(&Layer) -> kernel_api::Result<Box<dyn Kernel>>;
@@ -81,8 +81,40 @@ pub fn attach(model: &mut Qwen2, lora: Lora, build: Option<BuildKernel>) -> Resu
                 },
             });
         }
+        form_groups(block, lora)?;
     }
     Ok(slots)
+}
+
+/// Lets kernels compute together what shares x, where they can.
+fn form_groups(block: &mut Block, lora: Lora) -> Result<()> {
+    let group = |linears: &[&Linear]| {
+        let layers: Vec<Layer> = linears.iter().map(|linear| layer(linear, lora)).collect();
+        linears[0].group(&layers).map_err(|error| {
+            let paths: Vec<&str> = linears.iter().map(|linear| linear.path.as_str()).collect();
+            Error::Kernel { layer: paths.join(" + "), message: error.to_string() }
+        })
+    };
+    block.qkv = group(&[&block.q, &block.k, &block.v])?;
+    block.gate_up = group(&[&block.gate, &block.up])?;
+    if block.qkv.is_some() {
+        [&mut block.q, &mut block.k, &mut block.v].into_iter().for_each(Linear::join_group);
+    }
+    if block.gate_up.is_some() {
+        [&mut block.gate, &mut block.up].into_iter().for_each(Linear::join_group);
+    }
+    Ok(())
+}
+
+/// Places of slots whose layers share x, in the order in which a group has them.
+pub fn groups(slots: &[Slot]) -> Vec<Vec<usize>> {
+    let of = |slot: &Slot| {
+        let (names, block) =
+            SHARING.iter().find_map(|names| Some((names, slot.layer.strip_suffix(names[0])?)))?;
+        let place = |name: &&str| slots.iter().position(|slot| slot.layer.strip_prefix(block) == Some(name));
+        names.iter().map(place).collect::<Option<Vec<usize>>>()
+    };
+    slots.iter().filter_map(of).collect()
 }
 
 /// MLX-LM's own layer.
@@ -181,10 +213,9 @@ mod tests {
         assert_eq!(first_adapted(24, -1), 0);
     }
 
-    #[test]
-    fn adapters_begin_as_after_mx_random_seed() {
-        let slot = |input, output| Slot {
-            layer: String::new(),
+    fn slot(layer: &str, input: i32, output: i32) -> Slot {
+        Slot {
+            layer: layer.to_owned(),
             input,
             output,
             quantization: None,
@@ -192,8 +223,24 @@ mod tests {
             dtype: Dtype::Float32,
             weight_bytes: 0,
             magnitude: None,
-        };
-        let arrays = initial_adapters(&[slot(4, 3), slot(9, 2)], 2, 7).unwrap();
+        }
+    }
+
+    #[test]
+    fn q_k_and_v_of_a_block_are_a_group_and_gate_and_up() {
+        let order =
+            ["mlp.up", "mlp.down", "mlp.gate", "self_attn.o", "self_attn.v", "self_attn.k", "self_attn.q"];
+        let layers = [1, 10]
+            .into_iter()
+            .flat_map(|block| order.map(|name| slot(&format!("model.layers.{block}.{name}_proj"), 4, 4)));
+        let slots: Vec<Slot> = layers.collect();
+        assert_eq!(groups(&slots), [vec![2, 0], vec![6, 5, 4], vec![9, 7], vec![13, 12, 11]]);
+        assert!(groups(&slots[..2]).is_empty());
+    }
+
+    #[test]
+    fn adapters_begin_as_after_mx_random_seed() {
+        let arrays = initial_adapters(&[slot("", 4, 3), slot("", 9, 2)], 2, 7).unwrap();
         let first = arrays[0].clone();
         first.eval().unwrap();
         // MLX-LM 0.32.2: mx.random.seed(7); LoRALinear(input_dims=4, output_dims=3, r=2).lora_a

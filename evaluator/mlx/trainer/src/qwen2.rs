@@ -1,12 +1,13 @@
 //! Qwen2: rotary embedding, grouped-query attention, `RMSNorm`, `SwiGLU`.
 
+use kernel_api::KernelGroup;
 use mlx_rs::error::Result as MlxResult;
 use mlx_rs::fast::{ScaledDotProductAttentionMask, rms_norm, rope, scaled_dot_product_attention};
 use mlx_rs::{Array, nn, ops};
 
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::linear::{Adapters, Linear, Weight};
+use crate::linear::{Adapters, Linear, Weight, forward_together};
 use crate::weights::Weights;
 
 /// The linear layers of a block: path within the block, whether it has a bias.
@@ -19,6 +20,10 @@ const SUBMODULES: [(&str, bool); 7] = [
     ("mlp.up_proj", false),
     ("mlp.down_proj", false),
 ];
+
+/// Those that take the same x.
+pub(crate) const SHARING: [&[&str]; 2] =
+    [&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], &["mlp.gate_proj", "mlp.up_proj"]];
 
 /// A frozen Qwen2 whose linear layers may carry adapters.
 pub struct Qwen2 {
@@ -44,6 +49,10 @@ pub(crate) struct Block {
     pub(crate) gate: Linear,
     pub(crate) up: Linear,
     pub(crate) down: Linear,
+    /// What computes q, k and v together, if anything does.
+    pub(crate) qkv: Option<Box<dyn KernelGroup>>,
+    /// The same of gate and up.
+    pub(crate) gate_up: Option<Box<dyn KernelGroup>>,
 }
 
 impl Qwen2 {
@@ -121,7 +130,8 @@ impl Block {
         let (input_norm, output_norm) = (norm("input_layernorm")?, norm("post_attention_layernorm")?);
         let [q, k, v, o, gate, up, down] =
             linears.try_into().unwrap_or_else(|_| unreachable!("seven submodules make seven layers"));
-        Ok(Self { input_norm, output_norm, q, k, v, o, gate, up, down })
+        let (qkv, gate_up) = (None, None);
+        Ok(Self { input_norm, output_norm, q, k, v, o, gate, up, down, qkv, gate_up })
     }
 
     pub(crate) fn linears(&self) -> [&Linear; 7] {
@@ -143,8 +153,8 @@ impl Block {
         let normed = rms_norm(x, Some(&self.input_norm), config.rms_norm_eps)?;
         let hidden = x.add(self.attention(config, rope_scale, &normed, adapters)?)?;
         let normed = rms_norm(&hidden, Some(&self.output_norm), config.rms_norm_eps)?;
-        let gate = self.gate.forward(&normed, adapters)?;
-        let up = self.up.forward(&normed, adapters)?;
+        let linears = [&self.gate, &self.up];
+        let [gate, up] = forward_together(self.gate_up.as_deref(), linears, &normed, adapters)?;
         let inner = nn::silu(gate)?.multiply(up)?;
         hidden.add(self.down.forward(&inner, adapters)?)
     }
@@ -164,9 +174,11 @@ impl Block {
         let rotate =
             |x: Array| rope(x, head_dim, config.rope_traditional, config.rope_theta, rope_scale, 0, None);
 
-        let queries = rotate(split(self.q.forward(x, adapters)?, config.num_attention_heads)?)?;
-        let keys = rotate(split(self.k.forward(x, adapters)?, config.num_key_value_heads)?)?;
-        let values = split(self.v.forward(x, adapters)?, config.num_key_value_heads)?;
+        let linears = [&self.q, &self.k, &self.v];
+        let [queries, keys, values] = forward_together(self.qkv.as_deref(), linears, x, adapters)?;
+        let queries = rotate(split(queries, config.num_attention_heads)?)?;
+        let keys = rotate(split(keys, config.num_key_value_heads)?)?;
+        let values = split(values, config.num_key_value_heads)?;
         let scale = f64::from(head_dim).powf(-0.5) as f32;
         // A single position sees only itself.
         let mask = (length > 1).then_some(ScaledDotProductAttentionMask::Causal);

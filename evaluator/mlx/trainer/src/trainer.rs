@@ -9,7 +9,7 @@ use trial_protocol::{AdapterKind, Model, Training};
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::linear::KernelLog;
-use crate::lora::{BuildKernel, Lora, Slot, attach, initial_adapters};
+use crate::lora::{BuildKernel, Lora, Slot, attach, groups, initial_adapters};
 use crate::model;
 use crate::step::{Batch, Execution, State, Step};
 
@@ -182,6 +182,11 @@ impl Trainer {
     /// Forward calls of adapted layers so far.
     pub fn kernel_calls(&self) -> u64 {
         self.log.calls()
+    }
+
+    /// Places among [`Self::slots`] of layers that share x.
+    pub fn groups(&self) -> Vec<Vec<usize>> {
+        groups(&self.slots)
     }
 
     /// The adapted layers, in the order of their adapters.

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mlx_sys::{mlx_closure, mlx_closure_custom, mlx_vector_array};
 
+use crate::vector::{Vector, arrays};
 use crate::{Array, Error, Result};
 
 pub(super) type Forward = Box<dyn Fn(&[Array]) -> Result<Vec<Array>>>;
@@ -24,6 +25,16 @@ enum Failure {
 
 thread_local! {
     static FAILURE_INSIDE: RefCell<Option<Failure>> = const { RefCell::new(None) };
+}
+
+/// The same arrays, each there only when all are.
+pub(super) fn together(arrays: &[Array]) -> Result<Vec<Array>> {
+    let (all, mut tied) = (Vector::of(arrays.iter()), Vector::new());
+    // SAFETY: all handles are valid.
+    match unsafe { mlx_sys::mlx_depends(tied.place(), all.handle(), all.handle()) } {
+        SUCCESS => tied.arrays(),
+        _ => Err(Error::new("MLX couldn't tie arrays together")),
+    }
 }
 
 /// What went wrong inside a function that MLX called by itself, while it computed gradients.
@@ -88,11 +99,9 @@ impl Transformed {
     }
 
     pub(super) fn call(&self, inputs: &[&Array]) -> Result<Vec<Array>> {
-        let inputs = Vector::of(inputs.iter().copied());
-        // SAFETY: makes an empty handle.
-        let mut outputs = Vector(unsafe { mlx_sys::mlx_vector_array_new() });
+        let (inputs, mut outputs) = (Vector::of(inputs.iter().copied()), Vector::new());
         // SAFETY: all handles are valid.
-        let status = unsafe { mlx_sys::mlx_closure_apply(&raw mut outputs.0, self.closure, inputs.0) };
+        let status = unsafe { mlx_sys::mlx_closure_apply(outputs.place(), self.closure, inputs.handle()) };
         match (status, kept_error()) {
             (_, Some(error)) => Err(error),
             (SUCCESS, None) => outputs.arrays(),
@@ -115,45 +124,6 @@ impl Drop for Custom {
     fn drop(&mut self) {
         // SAFETY: the handle is ours.
         unsafe { mlx_sys::mlx_closure_custom_free(self.0) };
-    }
-}
-
-/// A list of arrays on MLX's side.
-struct Vector(mlx_vector_array);
-
-impl Vector {
-    fn of<'a>(arrays: impl Iterator<Item = &'a Array>) -> Self {
-        let handles: Vec<_> = arrays.map(|array| array.inner.as_ptr()).collect();
-        // SAFETY: MLX copies the references; the arrays outlive this call.
-        Self(unsafe { mlx_sys::mlx_vector_array_new_data(handles.as_ptr(), handles.len()) })
-    }
-
-    fn arrays(&self) -> Result<Vec<Array>> {
-        // SAFETY: the list is valid.
-        unsafe { arrays(self.0) }
-    }
-}
-
-impl Drop for Vector {
-    fn drop(&mut self) {
-        // SAFETY: the handle is ours.
-        unsafe { mlx_sys::mlx_vector_array_free(self.0) };
-    }
-}
-
-/// # Safety
-/// `list` is a valid list.
-unsafe fn arrays(list: mlx_vector_array) -> Result<Vec<Array>> {
-    // SAFETY: as promised by the caller; each array gets a handle of its own, which `from_ptr` takes over.
-    unsafe {
-        (0..mlx_sys::mlx_vector_array_size(list))
-            .map(|index| {
-                let mut handle = mlx_sys::mlx_array_new();
-                let status = mlx_sys::mlx_vector_array_get(&raw mut handle, list, index);
-                let inner = mlx_rs::Array::from_ptr(handle);
-                if status == SUCCESS { Ok(Array { inner }) } else { Err(Error::new("MLX lost an array")) }
-            })
-            .collect()
     }
 }
 
@@ -203,10 +173,9 @@ fn guard(result: *mut mlx_vector_array, run: impl FnOnce() -> Result<Vec<Array>>
     let failure = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(arrays)) => {
             // What MLX passes is a handle without a list behind it.
-            let list = Vector::of(arrays.iter());
+            let list = Vector::of(arrays.iter()).into_handle();
             // SAFETY: `result` is a valid place; MLX frees the list that it finds there.
-            unsafe { *result = list.0 };
-            std::mem::forget(list);
+            unsafe { *result = list };
             return SUCCESS;
         }
         Ok(Err(error)) => Failure::Error(error),

@@ -6,8 +6,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use tempfile::TempDir;
 use trial_protocol::{
-    AdapterKind, Challenge, CheckCase, CheckRequest, Dtype, Go, Model, Optimizer, Plugin, Quantization,
-    Reply, Request, SyntheticModel, Training, TrialRequest, read_frame, read_raw, write_frame,
+    AdapterKind, Blame, Challenge, CheckCase, CheckRequest, Dtype, Failure, Go, Model, Optimizer, Plugin,
+    Quantization, Reply, Request, SyntheticModel, Training, TrialReport, TrialRequest, read_frame, read_raw,
+    write_frame,
 };
 
 const WRAPPER: &str = "#[forbid(unsafe_code)] #[path = \"candidate.rs\"] mod candidate;\n\
@@ -148,6 +149,7 @@ pub(crate) fn cases() -> Vec<CheckCase> {
         bias,
         dtype,
         adapter: AdapterKind::Lora,
+        siblings: Vec::new(),
     };
     vec![
         case(128, 64, Some((64, 4)), false, Dtype::Float32),
@@ -207,4 +209,28 @@ pub(crate) fn training_texts() -> TempDir {
 /// All texts of the flagship problem.
 pub(crate) fn all_texts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../problems/quantized-lora/data/instructions.jsonl")
+}
+
+/// The words of a failure that is the kernel's.
+pub(crate) fn failure_of(reply: Reply) -> String {
+    match reply {
+        Reply::Failed(Failure { blame: Blame::Kernel, message }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A trial's report and the adapters it handed over, as bytes.
+pub(crate) fn train(plugin: Option<Plugin>, seed: u64) -> (TrialReport, Vec<u8>) {
+    let texts = training_texts();
+    let mut runner = Runner::start(&Request::Trial(trial(plugin, texts.path())));
+    assert_eq!(runner.reply(), Some(Reply::Ready));
+    runner.go(seed);
+    let adapters = match runner.reply() {
+        Some(Reply::Trained { bytes }) => runner.raw(bytes),
+        other => panic!("{other:?}"),
+    };
+    match runner.reply() {
+        Some(Reply::Trial(report)) => (report, adapters),
+        other => panic!("{other:?}"),
+    }
 }
