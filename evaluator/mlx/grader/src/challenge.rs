@@ -305,11 +305,15 @@ impl Numbers {
         inputs
     }
 
-    /// Of the order of the rows' lengths, but unlike them; nothing keeps a training from turning a sign.
+    /// Of the order of the rows' lengths, but unlike them; nothing keeps a training from turning a sign, or from an output of nothing.
     fn magnitudes(&mut self, output: i32) -> Vec<f32> {
         let mut one = || {
             let size = self.source.random_range(0.25_f32..2.0);
-            if self.source.random_ratio(1, 8) { -size } else { size }
+            match self.source.random_range(0..32) {
+                0 => 0.0,
+                1..4 => -size,
+                _ => size,
+            }
         };
         (0..output).map(|_| one()).collect()
     }
