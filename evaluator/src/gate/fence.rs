@@ -14,10 +14,10 @@ use crate::block::Block;
 const WORDS: &[(&str, &str)] = &[
     ("unsafe", SAFE),
     ("extern", "a kernel links nothing; use kernel_api"),
-    ("asm", SAFE),
-    ("global_asm", SAFE),
-    ("naked_asm", SAFE),
-    ("llvm_asm", SAFE),
+    ("asm", SOURCE),
+    ("global_asm", SOURCE),
+    ("naked_asm", SOURCE),
+    ("llvm_asm", SOURCE),
     ("include_str", FILES),
     ("include_bytes", FILES),
     ("option_env", ENVIRONMENT),
@@ -47,6 +47,7 @@ const WORDS: &[(&str, &str)] = &[
 const COMPARED: &str =
     "it is what kernels are compared with; write the layer with Array's operations or `ops`";
 const SAFE: &str = "kernels are safe Rust";
+const SOURCE: &str = "kernels are safe Rust; a GPU's own code goes through kernel_api::gpu, as text";
 const FILES: &str = "a kernel reads no files; write constants into the code";
 const ENVIRONMENT: &str = "a kernel reads no environment; write a constant";
 const FUNCTION: &str = "write a function, perhaps a generic one, instead of a macro";

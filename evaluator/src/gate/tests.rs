@@ -36,6 +36,7 @@ const REFUSED: &[(&str, u32, &str)] = &[
     ("fn f() { assert!(matches!(unsafe { g() }, 1)); }", 1, "`unsafe`"),
     ("fn f() { core::arch::asm!(\"nop\"); }", 1, "`core::arch`"),
     ("fn f() { asm!(\"nop\"); }", 1, "`asm`"),
+    ("fn f() { asm!(\"nop\"); }", 1, "goes through kernel_api::gpu"),
     ("global_asm!(\"nop\");", 1, "`global_asm`"),
     ("fn f() { naked_asm!(\"ret\"); }", 1, "`naked_asm`"),
     ("fn f() { std::mem::transmute::<u8, i8>(1); }", 1, "`transmute`"),
@@ -181,6 +182,11 @@ const REFUSED: &[(&str, u32, &str)] = &[
 
 /// Blocks that honest kernels have.
 const PASSED: &[&str] = &[
+    // a GPU's own code, which is text, and groups
+    "use kernel_api::gpu::{self, Backend, GpuKernel, Launch, Template};\n\
+     const SOURCE: &str = \"asm volatile(\\\"nop;\\\"); unsafe: y[0] = *(device const float*)x;\";\n\
+     fn f() -> Result<GpuKernel> { assert!(gpu::backend() == Backend::Cuda); GpuKernel::new(\"f\", &[\"x\"], &[\"y\"], \"\", SOURCE) }",
+    "impl KernelGroup for S { fn forward(&self, x: &Array, all: &[Adapter]) -> Result<Vec<Array>> { todo!() } }",
     "",
     "fn scale() -> f32 { 3.0 }",
     "/// Twice: `unsafe { std::fs::read }`, größer, 🦀.\n#[inline]\nfn scale() -> f32 { f32::sqrt(4.0) }",

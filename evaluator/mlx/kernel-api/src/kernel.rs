@@ -15,7 +15,8 @@ pub trait Kernel {
     /// Layers that are always called with the same x, this kernel's own the first (q, k, v; gate, up): one kernel for all of them
     /// together, which is then used instead of theirs. `None`, as by default, calls each layer's own. They may differ in output, bias
     /// and in how they are stored.
-    fn group(&self, _layers: &[Layer]) -> Result<Option<Box<dyn KernelGroup>>> {
+    fn group(&self, layers: &[Layer]) -> Result<Option<Box<dyn KernelGroup>>> {
+        let _ = layers;
         Ok(None)
     }
 }
