@@ -344,7 +344,6 @@ mod tests {
             for layer in groups.iter().flat_map(|group| group.layers()) {
                 assert!(announced.iter().any(|other| other.quantization == layer.quantization), "{layer:?}");
             }
-            assert!(groups.iter().any(|group| group.bias) && groups.iter().any(|group| !group.bias));
             widths.extend(
                 groups.iter().map(|group| (group.siblings.len(), group.siblings[0].output == group.output)),
             );
