@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use trial_protocol::Harness;
+use trial_protocol::{Harness, PROTOCOL};
 
 /// The harness can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,12 @@ pub enum HarnessError {
         /// What does not fit.
         message: String,
     },
+    /// It was built from other sources than this evaluator.
+    #[error("the MLX harness in {} was built for another version of evolve; run `make mlx` again", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that it names is gone.
     #[error("the MLX harness is incomplete: {} is missing; run `make mlx` again", part.display())]
     Incomplete {
@@ -43,6 +49,9 @@ pub fn read(path: Option<&Path>) -> Result<Harness, HarnessError> {
         .map_err(|error| HarnessError::Missing { path: path.to_owned(), message: error.to_string() })?;
     let harness: Harness = serde_json::from_str(&text)
         .map_err(|error| HarnessError::Malformed { path: path.to_owned(), message: error.to_string() })?;
+    if harness.protocol != PROTOCOL {
+        return Err(HarnessError::Other { path: path.to_owned() });
+    }
     let folders = harness.dependencies.iter().chain(&harness.libraries);
     let parts =
         [&harness.runner, &harness.grader, &harness.kernel_api, &harness.rustc].into_iter().chain(folders);
@@ -64,6 +73,13 @@ mod tests {
         let mut errors = vec![read(None).unwrap_err(), read(Some(&file)).unwrap_err()];
         fs::write(&file, "{}").unwrap();
         errors.push(read(Some(&file)).unwrap_err());
+        let stale = r#"{"runner": "/r", "grader": "/g", "kernel_api": "/k", "dependencies": [], "libraries": [], "rustc": "/c",
+            "rustc_version": "rustc 1.95.0", "reference": "/m",
+            "description": {"harness": "0.1", "mlx": "0.32", "backend": "cpu", "device": "a processor"}}"#;
+        fs::write(&file, stale).unwrap();
+        let error = read(Some(&file)).unwrap_err();
+        assert!(matches!(error, HarnessError::Other { .. }), "{error}");
+        errors.push(error);
         for error in errors {
             assert!(error.to_string().contains("`make mlx`"), "{error}");
         }

@@ -61,7 +61,11 @@ while True:
         if seed != question["challenge"]["seed"]:
             error = 9.0
         comparisons = []
-        for quantity in QUANTITIES:
+        layers = 1 + len(question["challenge"]["case"].get("siblings", []))
+        of_x = ("grad x", "x afterwards")
+        quantities = [quantity if layers == 1 or quantity in of_x else f"{quantity} of layer {number}"
+                      for quantity in QUANTITIES for number in range(1, 1 + layers)]
+        for quantity in quantities:
             if quantity == orders.get("leave_out"):
                 continue
             off = error if quantity == "grad x" and not blind else 1e-7

@@ -104,8 +104,9 @@ def check():
         case, seed = challenge["case"], challenge["seed"]
         size = {"float32": 4, "float16": 2, "bfloat16": 2}[case["dtype"]]
         rows = case["batch"] * case["length"] * size
-        adapters = 4 * case["rank"] * (case["input"] + case["output"])
-        length = 3 * rows * case["output"] + 2 * rows * case["input"] + 2 * adapters
+        outputs = [layer["output"] for layer in (case, *case.get("siblings", []))]
+        adapters = 4 * case["rank"] * sum(case["input"] + output for output in outputs)
+        length = 3 * rows * sum(outputs) + 2 * rows * case["input"] + 2 * adapters
         error = 0.0
         if (case["batch"], case["length"], case["input"]) == (1, 7, 256):
             error = float(orders.get("check", 0))

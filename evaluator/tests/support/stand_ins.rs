@@ -59,6 +59,7 @@ pub(crate) async fn resume(
         fs::write(folder.join("data.jsonl"), json!({"text": "held out"}).to_string()).unwrap();
     }
     let harness = json!({
+        "protocol": trial_protocol::PROTOCOL,
         "runner": executable(folder, "runner", include_str!("../data/fake_runner.py")),
         "grader": executable(folder, "grader", include_str!("../data/fake_grader.py")),
         "kernel_api": executable(folder, "libkernel_api.so", ""),

@@ -22,6 +22,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+/// Counts the changes of these messages. An evaluator refuses a harness of another one: what it doesn't understand would look like a
+/// candidate's crash. 2: layers that share x.
+pub const PROTOCOL: u32 = 2;
+
 /// Longest frame of JSON either side accepts, in bytes.
 pub const MAX_FRAME: u32 = 16 * 1024 * 1024;
 
@@ -691,6 +695,9 @@ pub struct Description {
 /// `evaluator/mlx/harness.json`; paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Harness {
+    /// The [`PROTOCOL`] that runner and grader speak; before it was counted, 0.
+    #[serde(default)]
+    pub protocol: u32,
     /// The trial runner.
     pub runner: PathBuf,
     /// The grader.

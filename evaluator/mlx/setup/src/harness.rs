@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use trial_protocol::{Description, Harness, Reply, Request, read_frame, write_frame};
+use trial_protocol::{Description, Harness, PROTOCOL, Reply, Request, read_frame, write_frame};
 
 use crate::native::Mlx;
 use crate::problem::Problem;
@@ -34,6 +34,7 @@ pub(crate) fn build(workspace: &Workspace, mlx: Option<&Mlx>) -> Result<PathBuf>
     let runner = release.join("trial-runner");
     let description = describe(&runner, &libraries)?;
     let harness = Harness {
+        protocol: PROTOCOL,
         runner,
         grader: release.join("grader"),
         kernel_api: release.join(format!("libkernel_api{}", std::env::consts::DLL_SUFFIX)),
