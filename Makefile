@@ -1,7 +1,7 @@
 # The two commands for a newcomer are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build mlx demo test test-rust test-api test-mlx test-full fuzz fuzz-tool lint parity compat check-api check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline bench-service
+.PHONY: help build mlx demo test test-rust test-api test-mlx test-full fuzz fuzz-tool lint parity compat package check-api check-statistics bench bench-search bench-dora mlx-lm bench-openevolve bench-pipeline bench-service
 
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -53,6 +53,7 @@ test-full: test mlx-lm ## all tests in their long form
 	@INSTA_UPDATE=no EVOLVE_TEST_FULL=1 PROPTEST_CASES=5000 EVOLVE_MLX_LM_PYTHON=$(CACHE)/mlx-lm-$(MLX_VERSION)/bin/python \
 	  cargo test --release -p search -p evaluator -p orchestrator
 	@$(MAKE) --no-print-directory check-api
+	@$(MAKE) --no-print-directory package compat DIR=bench/compat/examples
 	@$(MAKE) --no-print-directory fuzz SECONDS=20
 
 # Without a sanitizer the stable compiler will do; RUSTC_BOOTSTRAP is for cargo-fuzz, which asks for nightly otherwise.
@@ -87,11 +88,16 @@ parity: mlx ## compare the trainer with reference runs made by MLX-LM: make pari
 OPENEVOLVE_PACKAGES := openevolve==$(OPENEVOLVE_VERSION) numpy scipy matplotlib scikit-learn pykalman PyWavelets beautifulsoup4 sympy requests \
   jax optax tqdm numba orjson psutil toml pandas
 
-compat: build ## whether OpenEvolve's examples run as they are, with the metrics that it gives them: make compat DIR=path/to/examples
+$(OPENEVOLVE)/complete:
+	@echo "== making an environment with OpenEvolve (once)"
+	@python3 -m venv $(OPENEVOLVE) && $(OPENEVOLVE)/bin/python -m pip install --quiet $(OPENEVOLVE_PACKAGES) && touch $@
+
+package: build $(OPENEVOLVE)/complete ## what `evolve export` writes is loaded by OpenEvolve itself, and our table of its keys is complete
+	@$(OPENEVOLVE)/bin/python bench/compat/package.py $(MAIN_TARGET)/release/evolve
+
+compat: build $(OPENEVOLVE)/complete ## whether OpenEvolve's examples run as they are, with the metrics that it gives them: make compat DIR=path/to/examples
 	@test -d "$(DIR)" || { echo "usage: make compat DIR=path/to/openevolve/examples   (FLAGS=\"--only circle_packing\" for some of them)"; exit 2; }
-	@test -e $(OPENEVOLVE)/complete || { echo "== making an environment with OpenEvolve (once)"; python3 -m venv $(OPENEVOLVE) && \
-	  $(OPENEVOLVE)/bin/python -m pip install --quiet $(OPENEVOLVE_PACKAGES) && touch $(OPENEVOLVE)/complete; }
-	@$(OPENEVOLVE)/bin/python bench/compat.py --evolve $(MAIN_TARGET)/release/evolve $(FLAGS) $(abspath $(DIR))
+	@$(OPENEVOLVE)/bin/python bench/compat/compat.py --evolve $(MAIN_TARGET)/release/evolve $(FLAGS) $(abspath $(DIR))
 
 check-api: build $(SCHEMATHESIS)/complete ## the service against its OpenAPI document: thousands of requests made up from it
 	@python3 bench/check_api.py $(MAIN_TARGET)/release/evolve --schemathesis $(SCHEMATHESIS)/bin/schemathesis --examples 200
@@ -140,9 +146,9 @@ bench-openevolve: build ## evolve and OpenEvolve side by side at the same work: 
 	@test -x $(OPENEVOLVE)/bin/python || { echo "== installing OpenEvolve $(OPENEVOLVE_VERSION) (once)"; python3 -m venv $(OPENEVOLVE) && \
 	  $(OPENEVOLVE)/bin/python -m pip install --quiet openevolve==$(OPENEVOLVE_VERSION); }
 	@echo "== OpenEvolve and evolve in turn, three rounds: some minutes"
-	@python3 bench/openevolve.py $(MAIN_TARGET)/release/evolve --openevolve $(OPENEVOLVE)/bin/python --rounds 3
+	@python3 bench/openevolve.py $(MAIN_TARGET)/release/evolve --openevolve $(OPENEVOLVE)/bin/python --python $(OPENEVOLVE)/bin/python --rounds 3
 	@echo "== evolve alone, ten times as long: is it flat?"
-	@python3 bench/openevolve.py $(MAIN_TARGET)/release/evolve --iterations 20000
+	@python3 bench/openevolve.py $(MAIN_TARGET)/release/evolve --python $(OPENEVOLVE)/bin/python --iterations 20000
 
 bench-pipeline: build ## slow model calls kept under way with 1 000 to 50 000 programs stored, and how soon a run goes on
 	@echo "== model calls of half a second, 16 at once: some minutes"

@@ -48,6 +48,8 @@ class Memory:
 
     def __init__(self, pid):
         self.root, self.pss, self.rss, self.processes = pid, 0, 0, 0
+        # Seconds, once it has ended.
+        self.cpu = 0.0
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.thread.start()
@@ -101,13 +103,15 @@ def resident(pid):
 
 
 def run(command, **options):
-    """Runs a program to its end. Seconds, memory, and its exit code."""
+    """Runs a program to its end. Seconds, memory with the processors' time of it and all that it waited for, and its exit code."""
     begun = time.monotonic()
     process = subprocess.Popen(command, **options)
     memory = Memory(process.pid)
-    code = process.wait()
+    _, status, usage = os.wait4(process.pid, 0)
+    code = process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - begun
     memory.end()
+    memory.cpu = usage.ru_utime + usage.ru_stime
     return seconds, memory, code
 
 

@@ -106,6 +106,7 @@ def main():
                 overall[name] = done / seconds
                 print(f"{name:>10}: {done} iterations in {seconds:.1f} s: {overall[name]:.1f}/s overall, start and end of the process included")
                 print(f"{'':>10}  per tenth: {spread(rates)} (last/first {rates[-1] / rates[0]:.2f})")
+                print(f"{'':>10}  processors' time: {memory.cpu / done * 1000:.2f} ms for each iteration, the stub server's not counted")
                 print(f"{'':>10}  memory: {memory.words()}", flush=True)
         if len(overall) == 2:
             ratios.append(overall["evolve"] / overall["openevolve"])

@@ -39,7 +39,7 @@ os._exit(0)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=lambda text: Path(text).resolve())
     parser.add_argument("--evolve", required=True)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--limit", type=float, default=300, help="seconds for one evaluation")
@@ -98,7 +98,7 @@ def examine(arguments, flags, initial, evaluator, configs):
         if result["code"] == 2:
             refused = f"{other.name}: {result['words']}"
     our = [ours(arguments, flags, initial, evaluator, config) for _ in range(arguments.repeat)]
-    if our[0]["code"] not in (0, 6):
+    if our[0]["code"] not in (0, 6, None):
         refused = our[0]["words"]
     their = [theirs(arguments, initial, evaluator, config) for _ in range(arguments.repeat)]
     record = {
@@ -108,6 +108,8 @@ def examine(arguments, flags, initial, evaluator, configs):
         "our_results": our,
         "their_results": their,
     }
+    if refused and "can't be loaded" in refused and not their[0]["metrics"]:
+        return {**record, "kind": "same", "verdict": "can't be loaded by either: " + refused.rsplit(": ", 1)[-1]}
     if refused:
         return {**record, "kind": "refused", "verdict": "refused: " + refused}
     kind, verdict = compare(our, their)
@@ -119,7 +121,10 @@ def ours(arguments, flags, initial, evaluator, config):
     command += ["--config", str(config)] if config else []
     started = time.monotonic()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=arguments.limit + 60)
+        # A temporary folder of its own: evolve processes that share one take turns at the machine.
+        with tempfile.TemporaryDirectory() as place:
+            environment = {**os.environ, "TMPDIR": place}
+            done = subprocess.run(command, capture_output=True, text=True, timeout=arguments.limit + 60, env=environment)
     except subprocess.TimeoutExpired:
         return {"code": None, "words": "no answer", "metrics": {}, "seconds": arguments.limit}
     seconds = time.monotonic() - started
@@ -165,7 +170,8 @@ def theirs(arguments, initial, evaluator, config):
             }
         with open(out) as file:
             result = json.load(file)
-    metrics = {name: value for name, value in result["metrics"].items() if is_number(value)}
+    # True and false are 1 and 0 here.
+    metrics = {name: float(value) for name, value in result["metrics"].items() if is_number(value)}
     failed = "error" in metrics and "combined_score" not in metrics
     words = result["artifacts"].get("stderr") or result["artifacts"].get("error_type") or ""
     return {
@@ -179,7 +185,7 @@ def theirs(arguments, initial, evaluator, config):
 
 
 def is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def missing(text):
@@ -217,6 +223,8 @@ def compare(our, their):
         return "same", f"fails with both: {(our[0]['words'] or their[0]['words'])[:90]}"
     if not our[0]["metrics"]:
         return "different", f"fails here only: {our[0]['words'][:160]}"
+    if their[0]["code"] is None:
+        return "no answer there", f"OpenEvolve gave none within {their[0]['seconds']:.0f} s"
     if not their[0]["metrics"]:
         return "different", f"fails there only: {their[0]['words'][:160]}"
     our_names, their_names = names(our), names(their)
@@ -232,9 +240,9 @@ def compare(our, their):
         # So far outside the other's range that three repetitions each don't explain it.
         spread = max(max(mine) - min(mine), max(other) - min(other))
         if spread == 0 or min(mine) > max(other) + 3 * spread or min(other) > max(mine) + 3 * spread:
-            if not is_time(name):
+            if not is_time(name) or close(other):
                 return "different", f"{name}: {interval(mine)} here, {interval(other)} there"
-            # A fresh process is colder than one that has evaluated before.
+            # A time that differs there too: a fresh process is colder than one that has evaluated before.
             noisy.remove(name)
             timed.append(f"{name} {interval(mine)} here, {interval(other)} there")
     if timed:

@@ -1,0 +1,5 @@
+"""A program that fails fails with both."""
+
+
+def evaluate(program_path):
+    raise ValueError("no program is good enough")
