@@ -33,11 +33,15 @@ impl Log {
         let _ = self.replies.send(Reply::Progress(Progress { id: self.id, event }));
     }
 
-    /// Keeps a text, unless there is nothing in it.
+    /// Keeps a text, unless there is nothing in it; less of it, once there is much already.
     pub(crate) fn artifact(&mut self, name: &str, content: &str) {
-        if !content.trim().is_empty() {
-            self.artifacts.push(Artifact::new(name, content));
+        if content.trim().is_empty() || self.artifacts.len() >= Artifact::COUNT {
+            return;
         }
+        let taken: usize = self.artifacts.iter().map(|artifact| artifact.content.len()).sum();
+        // Whatever has been said before, there is room for some lines.
+        let room = Artifact::ALL.saturating_sub(taken).max(Artifact::LINES);
+        self.artifacts.push(Artifact::within(room, name, content));
     }
 }
 

@@ -29,7 +29,8 @@ pub struct EvaluationReport {
     pub ended_at: i64,
 }
 
-/// A named text. The evaluator bounds its length to [`Artifact::LIMIT`] bytes.
+/// A named text. The evaluator bounds its length to [`Artifact::LIMIT`] bytes, and all of one evaluation to
+/// [`Artifact::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
     /// What it is, e.g. `compiler`, `comparisons`, `stderr`.
@@ -40,24 +41,39 @@ pub struct Artifact {
 
 impl Artifact {
     /// Longest content, in bytes.
-    pub const LIMIT: usize = 16 * 1024;
+    pub const LIMIT: usize = 1 << 20;
+    /// Of all texts of one evaluation together, in bytes.
+    pub const ALL: usize = 8 << 20;
+    /// What every text may have, however long those before it were, in bytes.
+    pub(crate) const LINES: usize = 4096;
+    /// Most texts of one evaluation.
+    pub const COUNT: usize = 1000;
+    /// Longest name, in bytes.
+    const NAME: usize = 200;
 
     /// Cuts out the middle of an overlong text, since its beginning and end say most.
     pub fn new(name: impl Into<String>, content: &str) -> Self {
-        Self { name: name.into(), content: shorten(content, Self::LIMIT) }
+        Self::within(Self::LIMIT, name, content)
+    }
+
+    /// The same with a smaller limit, in bytes.
+    pub(crate) fn within(limit: usize, name: impl Into<String>, content: &str) -> Self {
+        let mut name: String = name.into();
+        name.truncate(name.floor_char_boundary(Self::NAME));
+        Self { name, content: shorten(content, limit.min(Self::LIMIT)) }
     }
 }
 
-/// `text` if it has at most `limit` bytes, else its beginning and its end around a note.
-pub(crate) fn shorten(text: &str, limit: usize) -> String {
+/// `text` if it has at most `limit` bytes, else its beginning and its end around a note of how much is missing.
+pub fn shorten(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let note = format!("\n... ({} bytes in all) ...\n", text.len());
-    let half = limit.saturating_sub(note.len()) / 2;
+    // The note's own length, and a bit more.
+    let half = limit.saturating_sub(64) / 2;
     let head = text.floor_char_boundary(half);
     let tail = text.ceil_char_boundary(text.len() - half);
-    format!("{}{note}{}", &text[..head], &text[tail..])
+    format!("{}\n... ({} bytes left out) ...\n{}", &text[..head], tail - head, &text[tail..])
 }
 
 /// Which evaluator, harness, MLX and device measured, and by which protocol.
@@ -87,10 +103,14 @@ mod tests {
 
     #[test]
     fn an_overlong_artifact_keeps_its_beginning_and_end_on_character_boundaries() {
-        let text = format!("begin{}end", "é".repeat(20_000));
+        let text = format!("begin{}end", "é".repeat(Artifact::LIMIT));
         let artifact = Artifact::new("stderr", &text);
         assert!(artifact.content.len() <= Artifact::LIMIT);
+        assert!(artifact.content.len() > Artifact::LIMIT - 100);
         assert!(artifact.content.starts_with("begin") && artifact.content.ends_with("end"));
+        let kept = artifact.content.matches('é').count();
+        let note = format!("({} bytes left out)", 2 * (Artifact::LIMIT - kept));
+        assert!(artifact.content.contains(&note), "{note}");
         assert_eq!(Artifact::new("stderr", "short").content, "short");
     }
 }

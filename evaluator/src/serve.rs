@@ -24,6 +24,9 @@ use crate::scratch::Scratch;
 use crate::stop::Stop;
 use crate::wire::{Hello, Reply, Request, codec};
 
+/// The argument by which `evolve-evaluator` is told that one thread is enough.
+pub const ONE_THREAD: &str = "one-thread";
+
 /// How long killed processes may take to disappear when we end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -161,8 +164,12 @@ async fn write<W: AsyncWrite + Unpin>(
     mut replies: UnboundedReceiver<Reply>,
 ) -> io::Result<()> {
     while let Some(reply) = replies.recv().await {
-        let body = serde_json::to_vec(&reply)?;
-        frames.send(Bytes::from(body)).await?;
+        frames.feed(Bytes::from(serde_json::to_vec(&reply)?)).await?;
+        // What has come together goes in one write.
+        while let Ok(reply) = replies.try_recv() {
+            frames.feed(Bytes::from(serde_json::to_vec(&reply)?)).await?;
+        }
+        SinkExt::<Bytes>::flush(&mut frames).await?;
     }
     Ok(())
 }

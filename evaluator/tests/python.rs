@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use evaluator::trial::Exit;
-use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Job, Purpose};
+use evaluator::{Artifact, EvaluationReport, Evaluator, EvaluatorError, Job, Purpose};
 use search::{Outcome, Stage};
 use support::{count_processes, options, python_problem, script, unique_sleep};
 use tempfile::TempDir;
@@ -265,7 +265,53 @@ async fn a_flood_of_output_is_cut_and_costs_no_more_than_its_time() {
             .await;
     assert!(message.contains("KeyError"), "{message}");
     let stdout = artifact(&report, "stdout");
-    assert!(stdout.len() < 20_000 && stdout.contains("bytes left out") && stdout.ends_with("the end\n"));
+    assert!(stdout.len() > 1_000_000 && stdout.len() <= Artifact::LIMIT && stdout.ends_with("the end\n"));
+    // 20 000 008 bytes were written.
+    assert!(
+        stdout.contains(&format!("{} bytes left out", 20_000_008 - 2 * ((1 << 19) - 64))),
+        "{}",
+        stdout.len()
+    );
+}
+
+#[tokio::test]
+async fn an_artifact_of_100_megabytes_is_kept_with_its_beginning_and_end_and_others_beside_it() {
+    let source = r"
+def evaluate(path):
+    huge = 'begin' + 'x' * 100_000_000 + 'end'
+    return {'combined_score': 1.0, 'text': 'M' * 3_000_000, 'artifacts': {
+        'huge': huge, 'wide': 'W' + '\U0001F40D' * 5_000_000, 'nuls': '\0' * 5_000_000, 'bytes': b'\xff\xfe' * 50_000_000,
+        'half': '\ud800', 'last': 'words', 'name' * 100_000: 'n'}}
+";
+    let settings = format!("python: {{file: evaluator.py}}\nlimits: {{memory_bytes: 2000000000}}\n{SINGLE}");
+    let (_folder, evaluator) = evaluator_of(source, &settings).await;
+    let report = report(&evaluator, "pass").await;
+    assert_eq!(report.outcome.score().map(search::Score::get), Some(1.0), "{}", report.outcome);
+    let huge = artifact(&report, "huge");
+    assert!(huge.starts_with("beginx") && huge.ends_with("xend") && huge.len() > 1_000_000);
+    let kept = huge.matches('x').count();
+    assert!(huge.contains(&format!("({} characters left out)", 100_000_000 - kept)), "{kept}");
+    for name in ["wide", "nuls", "bytes", "text"] {
+        assert!(artifact(&report, name).contains(" left out) ..."), "{name}");
+    }
+    assert_eq!((artifact(&report, "half"), artifact(&report, "last")), ("?", "words"));
+    let bytes: usize =
+        report.artifacts.iter().map(|artifact| artifact.name.len() + artifact.content.len()).sum();
+    assert!(bytes <= Artifact::ALL + 8 * 4096, "{bytes}");
+    assert!(report.artifacts.iter().all(|artifact| artifact.content.len() <= Artifact::LIMIT));
+}
+
+#[tokio::test]
+async fn artifacts_without_end_are_cut_off_and_their_program_keeps_its_score() {
+    let source = "
+def evaluate(path):
+    return {'combined_score': 1.0, 'artifacts': {'a%d' % n: 'x' * 50 for n in range(300_000)}}
+";
+    let (_folder, evaluator) =
+        evaluator_of(source, &format!("python: {{file: evaluator.py}}\n{SINGLE}")).await;
+    let report = report(&evaluator, "pass").await;
+    assert_eq!(report.outcome.score().map(search::Score::get), Some(1.0), "{}", report.outcome);
+    assert_eq!(report.artifacts.len(), Artifact::COUNT);
 }
 
 #[tokio::test]

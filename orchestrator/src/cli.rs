@@ -42,6 +42,11 @@ impl Cli {
             _ => self.verbose,
         }
     }
+
+    /// Whether it is one search, and nothing beside it.
+    pub fn searches(&self) -> bool {
+        matches!(self.command, Command::Run(_) | Command::Resume(_))
+    }
 }
 
 /// The commands.

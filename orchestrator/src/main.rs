@@ -13,7 +13,14 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     logging::start(cli.verbosity());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // The run loop and what it waits for wake each other all the time: within one thread that costs next to nothing. What computes
+    // for long has threads of its own.
+    let mut builder = if cli.searches() {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return commands::fail_to_start(&error),
     };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::error::{DbError, classify};
@@ -145,6 +147,10 @@ impl ProgramDb {
         Ok(write)
     }
 }
+
+/// An insertion of rows. One text may hold several statements, which take their values in turn: it is sent to SQLite's thread as a
+/// whole, and sending takes longer than inserting.
+pub(crate) type Insert<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 /// A transaction under way.
 ///

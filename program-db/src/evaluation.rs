@@ -5,12 +5,12 @@ use serde_json::Value;
 use sqlx::{FromRow, SqliteConnection};
 
 use crate::artifact::{Artifact, insert_artifact};
-use crate::db::ProgramDb;
+use crate::db::{Insert, ProgramDb};
 use crate::decision::{Decision, insert_decision};
 use crate::error::DbError;
-use crate::outcome::insert_outcome;
+use crate::outcome::{bind_outcome, insert_outcome, outcome_json, outcome_sql, what};
 use crate::run::RunId;
-use crate::trial::{Trial, insert_trial};
+use crate::trial::{Trial, bind_trial, insert_trial, trial_sql};
 
 /// A finished evaluation.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,6 +189,14 @@ impl ProgramDb {
     }
 }
 
+macro_rules! evaluation_sql {
+    () => {
+        "INSERT INTO evaluation (id, run_id, number, started_at, ended_at, evaluator, harness, mlx, backend, device,
+                                 sandbox, protocol, parameters, purpose, opponent, judgement)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    };
+}
+
 /// Inserts an evaluation with everything that belongs to it.
 pub(crate) async fn insert_whole(
     db: &ProgramDb,
@@ -205,6 +213,21 @@ pub(crate) async fn insert_whole(
         ended_at: evaluation.ended_at,
         judgement: evaluation.judgement.as_ref(),
     };
+    if let ([trial], [], []) = (&*evaluation.trials, &*evaluation.decisions, &*evaluation.artifacts) {
+        // What a short evaluation comes to: all of it at once.
+        let json = outcome_json(run, number, &evaluation.outcome)?;
+        let query = sqlx::query(concat!(
+            evaluation_sql!(),
+            ";",
+            trial_sql!("(SELECT max(id) FROM evaluation)"),
+            ";",
+            outcome_sql!("(SELECT max(id) FROM evaluation)")
+        ));
+        let query = bind_trial(bind_evaluation(query, None, measurement, None), 0, trial);
+        let query = bind_outcome(query, run, number, &evaluation.outcome, json);
+        query.execute(connection).await.map_err(db.stored_twice(|| what(run, number)))?;
+        return Ok(());
+    }
     let id = insert_evaluation(connection, None, measurement, None).await.map_err(db.error())?;
     for (index, trial) in (0..).zip(&evaluation.trials) {
         insert_trial(connection, id, index, trial).await.map_err(db.error())?;
@@ -231,29 +254,33 @@ pub(crate) async fn insert_evaluation(
     measurement: Measurement<'_>,
     opponent: Option<&str>,
 ) -> Result<i64, sqlx::Error> {
-    let Measurement { run, number, measured_by: by, started_at, ended_at, judgement } = measurement;
-    let inserted = sqlx::query(
-        "INSERT INTO evaluation (id, run_id, number, started_at, ended_at, evaluator, harness, mlx, backend, device,
-                                 sandbox, protocol, parameters, purpose, opponent, judgement)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(id)
-    .bind(run)
-    .bind(number.0.cast_signed())
-    .bind(started_at)
-    .bind(ended_at)
-    .bind(&by.evaluator)
-    .bind(&by.harness)
-    .bind(&by.mlx)
-    .bind(&by.backend)
-    .bind(&by.device)
-    .bind(&by.sandbox)
-    .bind(&by.protocol)
-    .bind(by.parameters.to_string())
-    .bind(if opponent.is_some() { "comparison" } else { "search" })
-    .bind(opponent)
-    .bind(judgement.map(Value::to_string))
-    .execute(connection)
-    .await?;
+    let query = sqlx::query(evaluation_sql!());
+    let inserted = bind_evaluation(query, id, measurement, opponent).execute(connection).await?;
     Ok(inserted.last_insert_rowid())
+}
+
+fn bind_evaluation<'q>(
+    query: Insert<'q>,
+    id: Option<i64>,
+    measurement: Measurement<'q>,
+    opponent: Option<&'q str>,
+) -> Insert<'q> {
+    let Measurement { run, number, measured_by: by, started_at, ended_at, judgement } = measurement;
+    query
+        .bind(id)
+        .bind(run)
+        .bind(number.0.cast_signed())
+        .bind(started_at)
+        .bind(ended_at)
+        .bind(&by.evaluator)
+        .bind(&by.harness)
+        .bind(&by.mlx)
+        .bind(&by.backend)
+        .bind(&by.device)
+        .bind(&by.sandbox)
+        .bind(&by.protocol)
+        .bind(by.parameters.to_string())
+        .bind(if opponent.is_some() { "comparison" } else { "search" })
+        .bind(opponent)
+        .bind(judgement.map(Value::to_string))
 }

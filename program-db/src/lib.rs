@@ -53,7 +53,7 @@ pub use program::{NewProgram, Program};
 pub use proposal::{NewProposal, Proposal};
 pub use query::SqlLimits;
 pub use record::Record;
-pub use replay::{Replay, Stored};
+pub use replay::{Replay, Stored, StoredProgram};
 pub use run::{NewRun, Run, RunId};
 pub use run_lock::{RunHolder, RunLock};
 pub use session::{Session, SessionId};

@@ -4,7 +4,7 @@ use search::{Outcome, ProgramId};
 use sqlx::SqliteConnection;
 use sqlx::error::ErrorKind;
 
-use crate::db::ProgramDb;
+use crate::db::{Insert, ProgramDb};
 use crate::error::DbError;
 use crate::run::RunId;
 
@@ -69,7 +69,19 @@ impl ProgramDb {
     }
 }
 
-/// Inserts an outcome, having made sure that reading it back gives the same.
+/// `$evaluation` is the one that led to it, in SQL.
+macro_rules! outcome_sql {
+    ($evaluation:literal) => {
+        concat!(
+            "INSERT INTO outcome (run_id, number, message, outcome, evaluation_id) VALUES (?, ?, ?, ?, ",
+            $evaluation,
+            ")"
+        )
+    };
+}
+pub(crate) use outcome_sql;
+
+/// Inserts an outcome.
 pub(crate) async fn insert_outcome(
     db: &ProgramDb,
     connection: &mut SqliteConnection,
@@ -78,22 +90,37 @@ pub(crate) async fn insert_outcome(
     outcome: &Outcome,
     evaluation: Option<i64>,
 ) -> Result<(), DbError> {
-    let what = || format!("the outcome of proposal {number} of run {run}");
+    let json = outcome_json(run, number, outcome)?;
+    let query = sqlx::query(outcome_sql!("?"));
+    bind_outcome(query, run, number, outcome, json)
+        .bind(evaluation)
+        .execute(connection)
+        .await
+        .map_err(db.stored_twice(|| what(run, number)))?;
+    Ok(())
+}
+
+/// Binds what [`outcome_sql!`] inserts, but for the evaluation.
+pub(crate) fn bind_outcome<'q>(
+    query: Insert<'q>,
+    run: RunId,
+    number: ProgramId,
+    outcome: &Outcome,
+    json: String,
+) -> Insert<'q> {
+    query.bind(run).bind(number.0.cast_signed()).bind(outcome.to_string()).bind(json)
+}
+
+/// For errors.
+pub(crate) fn what(run: RunId, number: ProgramId) -> String {
+    format!("the outcome of proposal {number} of run {run}")
+}
+
+/// An outcome as it is stored, having made sure that reading it back gives the same.
+pub(crate) fn outcome_json(run: RunId, number: ProgramId, outcome: &Outcome) -> Result<String, DbError> {
     // JSON has no NaN: it would be written as null, and the run could not be resumed.
-    let json = serde_json::to_string(outcome)
+    serde_json::to_string(outcome)
         .ok()
         .filter(|json| serde_json::from_str::<Outcome>(json).is_ok_and(|read| read == *outcome))
-        .ok_or_else(|| DbError::NotFinite { what: what() })?;
-    sqlx::query(
-        "INSERT INTO outcome (run_id, number, evaluation_id, message, outcome) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(run)
-    .bind(number.0.cast_signed())
-    .bind(evaluation)
-    .bind(outcome.to_string())
-    .bind(json)
-    .execute(connection)
-    .await
-    .map_err(db.stored_twice(what))?;
-    Ok(())
+        .ok_or_else(|| DbError::NotFinite { what: what(run, number) })
 }

@@ -3,7 +3,7 @@
 use search::{Outcome, ProgramId, Score};
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::db::ProgramDb;
+use crate::db::{Insert, ProgramDb};
 use crate::error::DbError;
 use crate::run::RunId;
 
@@ -235,25 +235,39 @@ impl ProgramDb {
 }
 
 /// The generation is counted here, so that it can't be anything but lineage depth.
+macro_rules! program_sql {
+    () => {
+        "INSERT INTO program (run_id, number, generation, code_hash, source, fingerprint)
+         SELECT proposal.run_id, proposal.number, coalesce(parent.generation + 1, 0), ?, ?, ?
+         FROM proposal
+         LEFT JOIN program AS parent ON parent.run_id = proposal.run_id AND parent.number = proposal.parent
+         WHERE proposal.run_id = ? AND proposal.number = ?"
+    };
+}
+pub(crate) use program_sql;
+
+/// Binds what [`program_sql!`] inserts.
+pub(crate) fn bind_program<'q>(
+    query: Insert<'q>,
+    run: RunId,
+    number: ProgramId,
+    program: &'q NewProgram,
+) -> Insert<'q> {
+    query
+        .bind(&program.code_hash)
+        .bind(&program.source)
+        .bind(&program.fingerprint)
+        .bind(run)
+        .bind(number.0.cast_signed())
+}
+
+/// Inserts the program of a stored proposal.
 pub(crate) async fn insert_program(
     connection: &mut SqliteConnection,
     run: RunId,
     number: ProgramId,
     program: &NewProgram,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO program (run_id, number, generation, code_hash, source, fingerprint)
-         SELECT proposal.run_id, proposal.number, coalesce(parent.generation + 1, 0), ?, ?, ?
-         FROM proposal
-         LEFT JOIN program AS parent ON parent.run_id = proposal.run_id AND parent.number = proposal.parent
-         WHERE proposal.run_id = ? AND proposal.number = ?",
-    )
-    .bind(&program.code_hash)
-    .bind(&program.source)
-    .bind(&program.fingerprint)
-    .bind(run)
-    .bind(number.0.cast_signed())
-    .execute(connection)
-    .await?;
+    bind_program(sqlx::query(program_sql!()), run, number, program).execute(connection).await?;
     Ok(())
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use search::{Outcome, ProgramId};
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::db::ProgramDb;
+use crate::db::{Insert, ProgramDb};
 use crate::error::DbError;
 use crate::outcome::insert_outcome;
-use crate::program::{NewProgram, insert_program};
+use crate::program::{NewProgram, bind_program, insert_program, program_sql};
 use crate::run::RunId;
 
 /// A proposal whose reply has just arrived.
@@ -189,6 +189,15 @@ impl ProgramDb {
     }
 }
 
+macro_rules! proposal_sql {
+    () => {
+        "INSERT INTO proposal (run_id, number, island, parent, proposer, operator, model, tokens_in, tokens_out,
+                               tokens_cached, tokens_reasoning, tokens_estimated, cost, latency_ms, requests,
+                               inspirations, prompt, reply, repairs, lesson, left_out)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    };
+}
+
 /// Inserts a proposal with its program or its outcome.
 pub(crate) async fn insert_proposal(
     db: &ProgramDb,
@@ -197,41 +206,46 @@ pub(crate) async fn insert_proposal(
     proposal: &NewProposal,
 ) -> Result<(), DbError> {
     let number = proposal.number;
-    let inspirations: Vec<String> = proposal.inspirations.iter().map(ToString::to_string).collect();
-    sqlx::query(
-        "INSERT INTO proposal (run_id, number, island, parent, proposer, operator, model, tokens_in, tokens_out,
-                               tokens_cached, tokens_reasoning, tokens_estimated, cost, latency_ms, requests,
-                               inspirations, prompt, reply, repairs, lesson, left_out)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(run)
-    .bind(number.0.cast_signed())
-    .bind((proposal.island as u64).cast_signed())
-    .bind(proposal.parent.0.cast_signed())
-    .bind(&proposal.proposer)
-    .bind(&proposal.operator)
-    .bind(&proposal.model)
-    .bind(proposal.tokens_in.map(u64::cast_signed))
-    .bind(proposal.tokens_out.map(u64::cast_signed))
-    .bind(proposal.tokens_cached.map(u64::cast_signed))
-    .bind(proposal.tokens_reasoning.map(u64::cast_signed))
-    .bind(proposal.tokens_estimated)
-    .bind(proposal.cost)
-    .bind(proposal.latency.as_millis() as i64)
-    .bind(proposal.requests)
-    .bind(format!("[{}]", inspirations.join(",")))
-    .bind(&proposal.prompt)
-    .bind(&proposal.reply)
-    .bind(proposal.repairs.map(|id| id.0.cast_signed()))
-    .bind(proposal.lesson)
-    .bind((!proposal.left_out.is_empty()).then(|| serde_json::json!(proposal.left_out).to_string()))
-    .execute(&mut *connection)
-    .await
-    .map_err(db.stored_twice(|| format!("proposal {number} of run {run}")))?;
+    let stored_twice = db.stored_twice(|| format!("proposal {number} of run {run}"));
     match &proposal.change {
-        Ok(program) => insert_program(connection, run, number, program).await.map_err(db.error()),
-        Err(outcome) => insert_outcome(db, connection, run, number, outcome, None).await,
+        Ok(program) => {
+            let query = sqlx::query(concat!(proposal_sql!(), ";", program_sql!()));
+            let query = bind_program(bind_proposal(query, run, proposal), run, number, program);
+            query.execute(connection).await.map_err(stored_twice)?;
+            Ok(())
+        }
+        Err(outcome) => {
+            let query = bind_proposal(sqlx::query(proposal_sql!()), run, proposal);
+            query.execute(&mut *connection).await.map_err(stored_twice)?;
+            insert_outcome(db, connection, run, number, outcome, None).await
+        }
     }
+}
+
+fn bind_proposal<'q>(query: Insert<'q>, run: RunId, proposal: &'q NewProposal) -> Insert<'q> {
+    let inspirations: Vec<String> = proposal.inspirations.iter().map(ToString::to_string).collect();
+    query
+        .bind(run)
+        .bind(proposal.number.0.cast_signed())
+        .bind((proposal.island as u64).cast_signed())
+        .bind(proposal.parent.0.cast_signed())
+        .bind(&proposal.proposer)
+        .bind(&proposal.operator)
+        .bind(&proposal.model)
+        .bind(proposal.tokens_in.map(u64::cast_signed))
+        .bind(proposal.tokens_out.map(u64::cast_signed))
+        .bind(proposal.tokens_cached.map(u64::cast_signed))
+        .bind(proposal.tokens_reasoning.map(u64::cast_signed))
+        .bind(proposal.tokens_estimated)
+        .bind(proposal.cost)
+        .bind(proposal.latency.as_millis() as i64)
+        .bind(proposal.requests)
+        .bind(format!("[{}]", inspirations.join(",")))
+        .bind(&proposal.prompt)
+        .bind(&proposal.reply)
+        .bind(proposal.repairs.map(|id| id.0.cast_signed()))
+        .bind(proposal.lesson)
+        .bind((!proposal.left_out.is_empty()).then(|| serde_json::json!(proposal.left_out).to_string()))
 }
 
 /// Number 0: nobody proposed it, and it is on every island.

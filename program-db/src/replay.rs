@@ -5,11 +5,22 @@ use sqlx::FromRow;
 
 use crate::db::ProgramDb;
 use crate::error::DbError;
-use crate::program::NewProgram;
 use crate::run::RunId;
 
 /// Rows read at once. A read is short, so that it never keeps the write-ahead log from being moved into the file.
 const CHUNK: u32 = 256;
+
+/// What a replay needs of a program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredProgram {
+    /// Hash of its tokens.
+    pub code_hash: String,
+    /// The whole source text, where it is needed: without an outcome it is to be evaluated, and without a fingerprint that can be
+    /// read one is made from it.
+    pub source: Option<String>,
+    /// What search keeps of it; absent in rows from before there were any, and where another version's form stands.
+    pub fingerprint: Option<Fingerprint>,
+}
 
 /// One number of a run, as far as it came.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,18 +44,17 @@ pub struct Stored {
     /// Lineage depth; absent without a program.
     pub generation: Option<u32>,
     /// The program, if the proposal led to one.
-    pub program: Option<NewProgram>,
+    pub program: Option<StoredProgram>,
     /// The outcome; absent if it is still to be evaluated (then there is a program).
     pub outcome: Option<Outcome>,
 }
 
 impl Stored {
-    /// The proposal as search is told of it. The source is only read where no fingerprint is stored with it, or one of
-    /// another version.
+    /// The proposal as search is told of it.
     pub fn to_proposal(&self, language: Language) -> search::Proposal {
-        let fingerprint = |program: &NewProgram| {
-            let stored = program.fingerprint.as_deref().and_then(Fingerprint::from_bytes);
-            stored.unwrap_or_else(|| Fingerprint::of(&program.source, language))
+        let fingerprint = |program: &StoredProgram| {
+            let stored = program.fingerprint.clone();
+            stored.unwrap_or_else(|| Fingerprint::of(program.source.as_deref().unwrap_or_default(), language))
         };
         search::Proposal {
             id: self.number,
@@ -58,18 +68,6 @@ impl Stored {
             cost: self.cost,
             repairs: self.repairs,
         }
-    }
-
-    /// The program as search sees it.
-    pub fn to_program(&self) -> Option<search::Program> {
-        let (program, generation) = (self.program.as_ref()?, self.generation?);
-        Some(search::Program {
-            id: self.number,
-            parent: self.parent,
-            island: self.island,
-            generation,
-            source: program.source.clone(),
-        })
     }
 }
 
@@ -121,8 +119,8 @@ impl Replay {
             return Ok(None);
         }
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT number, island, parent, proposer, operator, model, cost, repairs, generation, code_hash, source,
-                    fingerprint, outcome
+            "SELECT number, island, parent, proposer, operator, model, cost, repairs, generation, code_hash,
+                    iif(fingerprint IS NULL OR outcome IS NULL, source, NULL) AS source, fingerprint, outcome
              FROM proposal LEFT JOIN program USING (run_id, number) LEFT JOIN outcome USING (run_id, number)
              WHERE run_id = ? AND number > ? ORDER BY number LIMIT ?",
         )
@@ -134,8 +132,18 @@ impl Replay {
         .map_err(self.db.error())?;
         self.done = rows.len() < CHUNK as usize;
         self.after = rows.last().map_or(self.after, |last| last.number);
-        let chunk: Result<Vec<Stored>, DbError> = rows.into_iter().map(|row| self.read(row)).collect();
-        self.chunk = chunk?.into_iter();
+        let mut chunk = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut stored = self.read(row)?;
+            if let Some(program) = &mut stored.program
+                && program.source.is_none()
+                && program.fingerprint.is_none()
+            {
+                program.source = Some(self.db.program(self.run, stored.number).await?.source);
+            }
+            chunk.push(stored);
+        }
+        self.chunk = chunk.into_iter();
         Ok(self.chunk.next())
     }
 
@@ -160,10 +168,10 @@ impl Replay {
             cost: row.cost,
             repairs: row.repairs.map(|number| ProgramId(number.cast_unsigned())),
             generation: row.generation,
-            program: row.code_hash.zip(row.source).map(|(code_hash, source)| NewProgram {
+            program: row.code_hash.map(|code_hash| StoredProgram {
                 code_hash,
-                source,
-                fingerprint: row.fingerprint,
+                source: row.source,
+                fingerprint: row.fingerprint.as_deref().and_then(Fingerprint::from_bytes),
             }),
             outcome: self.db.read_outcome(self.run, number, row.outcome.as_deref())?,
         })

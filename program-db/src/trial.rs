@@ -6,7 +6,7 @@ use search::ProgramId;
 use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::db::ProgramDb;
+use crate::db::{Insert, ProgramDb};
 use crate::error::DbError;
 use crate::run::RunId;
 
@@ -154,52 +154,65 @@ pub(crate) fn finite(value: Option<f64>) -> Option<f64> {
     value.filter(|value| value.is_finite())
 }
 
+/// `$evaluation` is whose, in SQL.
+macro_rules! trial_sql {
+    ($evaluation:literal) => {
+        concat!(
+            "INSERT INTO trial (evaluation_id, idx, stage, arm, seed, started_at, ended_at, wall_seconds, exit,
+                                tokens_per_second, peak_memory_bytes, process_peak_bytes, train_loss, validation_loss,
+                                kernel, kernel_layers, metrics, message, trial_number, pair, reference_first, refs, load,
+                                temperature, frequency, on_battery)
+             VALUES (",
+            $evaluation,
+            ", ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+    };
+}
+pub(crate) use trial_sql;
+
 pub(crate) async fn insert_trial(
     connection: &mut SqliteConnection,
     evaluation: i64,
     index: i64,
     trial: &Trial,
 ) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(trial_sql!("?")).bind(evaluation);
+    bind_trial(query, index, trial).execute(connection).await?;
+    Ok(())
+}
+
+/// Binds what [`trial_sql!`] inserts, but for the evaluation.
+pub(crate) fn bind_trial<'q>(query: Insert<'q>, index: i64, trial: &'q Trial) -> Insert<'q> {
     let metrics: serde_json::Map<String, serde_json::Value> = trial
         .metrics
         .iter()
         .filter(|(_, value)| value.is_finite())
         .map(|(name, value)| (name.clone(), (*value).into()))
         .collect();
-    sqlx::query(
-        "INSERT INTO trial (evaluation_id, idx, stage, arm, seed, started_at, ended_at, wall_seconds, exit,
-                            tokens_per_second, peak_memory_bytes, process_peak_bytes, train_loss, validation_loss,
-                            kernel, kernel_layers, metrics, message, trial_number, pair, reference_first, refs, load,
-                            temperature, frequency, on_battery)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(evaluation)
-    .bind(index)
-    .bind(&trial.stage)
-    .bind(&trial.arm)
-    .bind(trial.seed.cast_signed())
-    .bind(trial.started_at)
-    .bind(trial.ended_at)
-    .bind(finite(trial.wall_seconds))
-    .bind(&trial.exit)
-    .bind(finite(trial.tokens_per_second))
-    .bind(trial.peak_memory_bytes.map(u64::cast_signed))
-    .bind(trial.process_peak_bytes.map(u64::cast_signed))
-    .bind(finite(trial.train_loss))
-    .bind(finite(trial.validation_loss))
-    .bind(&trial.kernel)
-    .bind(trial.kernel_layers)
-    .bind(serde_json::Value::Object(metrics).to_string())
-    .bind(&trial.message)
-    .bind(trial.number.map(u64::cast_signed))
-    .bind(trial.pair)
-    .bind(trial.reference_first)
-    .bind(serde_json::Value::from(trial.references.as_slice()).to_string())
-    .bind(finite(trial.load))
-    .bind(finite(trial.temperature))
-    .bind(finite(trial.frequency))
-    .bind(trial.on_battery)
-    .execute(connection)
-    .await?;
-    Ok(())
+    query
+        .bind(index)
+        .bind(&trial.stage)
+        .bind(&trial.arm)
+        .bind(trial.seed.cast_signed())
+        .bind(trial.started_at)
+        .bind(trial.ended_at)
+        .bind(finite(trial.wall_seconds))
+        .bind(&trial.exit)
+        .bind(finite(trial.tokens_per_second))
+        .bind(trial.peak_memory_bytes.map(u64::cast_signed))
+        .bind(trial.process_peak_bytes.map(u64::cast_signed))
+        .bind(finite(trial.train_loss))
+        .bind(finite(trial.validation_loss))
+        .bind(&trial.kernel)
+        .bind(trial.kernel_layers)
+        .bind(serde_json::Value::Object(metrics).to_string())
+        .bind(&trial.message)
+        .bind(trial.number.map(u64::cast_signed))
+        .bind(trial.pair)
+        .bind(trial.reference_first)
+        .bind(serde_json::Value::from(trial.references.as_slice()).to_string())
+        .bind(finite(trial.load))
+        .bind(finite(trial.temperature))
+        .bind(finite(trial.frequency))
+        .bind(trial.on_battery)
 }

@@ -13,7 +13,9 @@ use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::{EvaluatorError, EvaluatorOptions};
+use crate::problem::Problem;
 use crate::report::MeasuredBy;
+use crate::serve::ONE_THREAD;
 use crate::wire::{Hello, Reply, Request, codec};
 
 /// How long the process may take to end once its input is closed: it waits for its children.
@@ -60,7 +62,9 @@ impl Process {
 
     fn spawn(options: &EvaluatorOptions) -> Result<Self, EvaluatorError> {
         let failed = |message: String| EvaluatorError::Start { program: options.program.clone(), message };
+        let is_command = matches!(options.problem.problem, Problem::Command(_));
         let mut child = Command::new(&options.program)
+            .args(is_command.then_some(ONE_THREAD))
             .env_clear()
             // Ctrl-C in the terminal is for `evolve`, which then closes our input.
             .process_group(0)

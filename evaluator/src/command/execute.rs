@@ -12,12 +12,13 @@ use crate::confine::Confine;
 use crate::launch::{Launcher, Pipes};
 use crate::order::{Ended, How, Order, Tier};
 use crate::problem::{Limits, SandboxSettings};
+use crate::report::Artifact;
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 
 /// More standard output than that is a flood, not an answer.
 pub(super) const STDOUT_BYTES: u64 = 4 << 20;
-const STDERR_BYTES: usize = 32 * 1024;
+const STDERR_BYTES: usize = Artifact::LIMIT;
 
 /// How all commands of one problem are run.
 #[derive(Debug)]

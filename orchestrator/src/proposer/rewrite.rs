@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -35,8 +36,9 @@ const CROSSOVER: &str = "crossover";
 const LITERALS: &str = "literals";
 
 /// Proposes by rewriting.
+#[derive(Clone)]
 pub struct RewriteProposer {
-    rules: Rules,
+    rules: Arc<Rules>,
     seed: u64,
 }
 
@@ -75,7 +77,7 @@ fn whole_lines(source: &str, range: &Range<usize>) -> Range<usize> {
 impl RewriteProposer {
     /// The built-in rules and those of the problem, `*.yml` files in `rules_dir`.
     pub fn new(rules_dir: Option<&Path>) -> Result<Self, ProposerError> {
-        Ok(Self { rules: Rules::load(rules_dir)?, seed: 0 })
+        Ok(Self { rules: Arc::new(Rules::load(rules_dir)?), seed: 0 })
     }
 
     /// The run's seed: it shuffles the order in which the kinds of moves take turns.
@@ -208,6 +210,18 @@ impl Proposer for RewriteProposer {
     }
 
     fn propose(&self, request: Request) -> BoxFuture<'_, Result<Proposal, ProposerError>> {
-        async move { Ok(self.rewrite(&request)) }.boxed()
+        // It computes for milliseconds or more, on a thread of its own: others needn't wait for it.
+        let this = self.clone();
+        let rewritten = tokio::task::spawn_blocking(move || this.rewrite(&request));
+        async move {
+            match rewritten.await {
+                Ok(proposal) => Ok(proposal),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+        .boxed()
     }
 }

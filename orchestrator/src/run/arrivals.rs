@@ -7,6 +7,7 @@ use evaluator::{EvaluationReport, EvaluatorError};
 use program_db::{NewLesson, NewProgram, NewProposal, Record};
 use search::{Fingerprint, Language, Outcome, ProgramId};
 
+use super::exhibits::shown;
 use super::lessons::Order;
 use super::measurement::new_evaluation;
 use super::{Finished, Origin, Proposed};
@@ -141,7 +142,7 @@ impl Arrivals {
         let evaluation = new_evaluation(&report);
         let artifacts = report.artifacts.into_iter().map(|artifact| (artifact.name, artifact.content));
         let exhibit = Exhibit {
-            artifacts: artifacts.collect(),
+            artifacts: shown(artifacts),
             ..Exhibit::new(number, source, Some(report.outcome.clone()))
         };
         self.records.push(Record::Evaluation { number, evaluation: Box::new(evaluation) });

@@ -9,6 +9,8 @@ use crate::proposer::Exhibit;
 
 /// Bytes of sources and artifacts that are kept.
 const ROOM: u64 = 8 << 20;
+/// Of each artifact of a program that is shown in prompts, in bytes: more than any prompt shows.
+const SHOWN: usize = 32 << 10;
 /// Programs that this is about enough for.
 const PROGRAMS: usize = 2048;
 
@@ -27,6 +29,11 @@ impl Weighter<ProgramId, Exhibit> for Size {
         };
         (512 + exhibit.source.len() + artifacts + outcome) as u64
     }
+}
+
+/// Artifacts as prompts may show them: of long ones the beginning and the end.
+pub(super) fn shown(artifacts: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    artifacts.into_iter().map(|(name, content)| (name, evaluator::shorten(&content, SHOWN))).collect()
 }
 
 impl Default for Exhibits {
@@ -66,6 +73,14 @@ mod tests {
         let known: Vec<Exhibit> = (0..10_000).filter_map(|id| exhibits.get(ProgramId(id))).collect();
         let bytes: usize = known.iter().map(|exhibit| exhibit.source.len()).sum();
         assert!((ROOM / 2..=ROOM).contains(&(bytes as u64)), "{bytes} bytes are kept");
+    }
+
+    #[test]
+    fn of_a_long_artifact_the_beginning_and_the_end_can_be_shown() {
+        let long = format!("begin{}end", "x".repeat(1 << 20));
+        let shown = shown([("log".to_owned(), long), ("note".to_owned(), "short".to_owned())]);
+        assert!(shown[0].1.len() <= SHOWN && shown[0].1.starts_with("begin") && shown[0].1.ends_with("end"));
+        assert_eq!(shown[1], ("note".to_owned(), "short".to_owned()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use program_db::{DbError, LessonAttempt, Program, ProgramDb, Record, Replay, Run
 use search::{Language, Outcome, ProgramId};
 
 use super::Proposed;
-use super::exhibits::Exhibits;
+use super::exhibits::{Exhibits, shown};
 use super::lessons::Order;
 use super::measurement::new_comparison;
 use crate::commands::storage;
@@ -50,7 +50,7 @@ impl Store {
         };
         self.next = self.replay.next().await.map_err(storage)?;
         let told = stored.to_proposal(language);
-        let source = stored.program.map(|program| program.source);
+        let source = stored.program.and_then(|program| program.source);
         Ok(Some(Proposed { told, source, replayed: stored.outcome.is_some(), outcome: stored.outcome }))
     }
 
@@ -119,7 +119,7 @@ impl Store {
     pub(super) async fn to_be_mended(&self, id: ProgramId) -> Result<Option<FailedChild>, Failure> {
         let Some(failure) = self.failures(&[id]).await?.pop() else { return Ok(None) };
         let artifacts = self.db.artifacts(self.run, id).await.map_err(storage)?;
-        let artifacts = artifacts.into_iter().map(|artifact| (artifact.name, artifact.content)).collect();
+        let artifacts = shown(artifacts.into_iter().map(|artifact| (artifact.name, artifact.content)));
         Ok(Some(FailedChild { artifacts, ..failure }))
     }
 
@@ -130,7 +130,7 @@ impl Store {
         }
         let program = self.db.program(self.run, id).await.map_err(storage)?;
         let artifacts = self.db.artifacts(self.run, id).await.map_err(storage)?;
-        let artifacts = artifacts.into_iter().map(|artifact| (artifact.name, artifact.content)).collect();
+        let artifacts = shown(artifacts.into_iter().map(|artifact| (artifact.name, artifact.content)));
         let exhibit = Exhibit { id, source: program.source.into(), outcome: program.outcome, artifacts };
         self.exhibits.keep(exhibit.clone());
         Ok(exhibit)

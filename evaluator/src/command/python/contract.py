@@ -4,12 +4,14 @@
 import importlib.util
 import json
 import math
-import random
 import sys
 import traceback
 
-# Characters of an artifact that are kept.
-ARTIFACT_LENGTH = 1 << 20
+# Bytes of a text that are kept.
+TEXT_BYTES = 1 << 20
+# Characters of all texts together, so that however they are written a result isn't too long to be sent.
+ALL_TEXTS = 4 << 20
+ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False)
 STAGES = ("evaluate_stage1", "evaluate_stage2", "evaluate_stage3")
 
 
@@ -33,10 +35,11 @@ class Evaluator:
         with watched:
             spec.loader.exec_module(self.module)
         self.seeds = watched
-        if not callable(getattr(self.module, "evaluate", None)) and not self.stages():
+        self.stages = self.find_stages()
+        if not callable(getattr(self.module, "evaluate", None)) and not self.stages:
             raise AttributeError("there is no function `evaluate(program_path)` in it")
 
-    def stages(self):
+    def find_stages(self):
         if self.cascade and hasattr(self.module, STAGES[0]):
             found = []
             for name in STAGES:
@@ -53,11 +56,10 @@ class Evaluator:
         failure = None
         stage = 1
         try:
-            stages = self.stages()
-            if not stages:
+            if not self.stages:
                 begin(1)
                 metrics, artifacts = taken_apart(self.module.evaluate(program, **self.arguments))
-            for stage, function in enumerate(stages, 1):
+            for stage, function in enumerate(self.stages, 1):
                 if stage > 1 and not self.passes(metrics, stage):
                     break
                 begin(stage)
@@ -69,9 +71,16 @@ class Evaluator:
                 artifacts.update(texts)
         except BaseException as error:
             failure = described(error)
-            if stages_of(self):
+            if self.stages:
                 failure["function"] = STAGES[stage - 1]
-        return packed({"metrics": metrics, "artifacts": artifacts, "failure": failure, "stage": stage})
+        if artifacts:
+            artifacts = fitting(artifacts)
+        result = {"metrics": metrics, "artifacts": artifacts, "failure": failure, "stage": stage}
+        text = packed(result)
+        if len(text) > 6 * ALL_TEXTS:
+            # Texts among the metrics.
+            text = packed(dict(result, metrics=fitting(metrics)))
+        return text
 
     def passes(self, metrics, stage):
         """Whether what is known so far opens a stage."""
@@ -82,13 +91,6 @@ class Evaluator:
             numbers = [value for name, value in metrics.items() if name != "error" and is_number(value)]
             score = sum(numbers) / len(numbers) if numbers else 0.0
         return score >= self.thresholds[stage - 2]
-
-
-def stages_of(evaluator):
-    try:
-        return evaluator.stages()
-    except BaseException:
-        return []
 
 
 def is_number(value):
@@ -152,7 +154,11 @@ def plain_value(value, depth=0):
     if isinstance(value, float):
         return float(value)
     if isinstance(value, bytes):
-        return bounded(value[:ARTIFACT_LENGTH].decode("utf-8", "replace"))
+        half = TEXT_BYTES // 2
+        if len(value) <= TEXT_BYTES:
+            return bounded(value.decode("utf-8", "replace"))
+        head, tail = (part.decode("utf-8", "replace") for part in (value[:half], value[-half:]))
+        return "%s\n... (%d bytes left out) ...\n%s" % (head, len(value) - 2 * half, tail)
     if depth > 20:
         return bounded(text_of(value))
     if isinstance(value, dict):
@@ -174,16 +180,44 @@ def plain_value(value, depth=0):
         return bounded(text_of(value))
 
 
-def bounded(text):
-    if len(text) <= ARTIFACT_LENGTH:
+def bounded(text, limit=TEXT_BYTES):
+    """A text, or its beginning and its end around a note of how much is missing."""
+    # A character has four bytes at most.
+    if 4 * len(text) <= limit or (len(text) <= limit and len(text.encode("utf-8", "replace")) <= limit):
         return text
-    half = ARTIFACT_LENGTH // 2
-    return "%s\n... (%d characters left out) ...\n%s" % (text[:half], len(text) - 2 * half, text[-half:])
+    half = max(0, limit - 64) // 2
+    head = text[:half].encode("utf-8", "replace")[:half].decode("utf-8", "ignore")
+    tail = text[len(text) - half :].encode("utf-8", "replace")
+    tail = tail[len(tail) - half :].decode("utf-8", "ignore")
+    return "%s\n... (%d characters left out) ...\n%s" % (head, len(text) - len(head) - len(tail), tail)
+
+
+def fitting(texts):
+    """Artifacts that together aren't too long: the first ones whole, less of those after them."""
+    left = ALL_TEXTS
+    kept = {}
+    for name, value in texts.items():
+        if isinstance(value, (list, dict)):
+            value = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"))
+        if isinstance(value, str):
+            value = bounded(value, max(0, min(TEXT_BYTES, left)))
+            left -= len(value)
+        kept[name] = value
+        left -= len(name)
+        if left < -(1 << 20):
+            kept["more artifacts"] = "%d artifacts left out" % (len(texts) - len(kept))
+            break
+    return kept
 
 
 def packed(value):
     """JSON. Numbers that JSON doesn't know become objects, so that none is mistaken for text or nothing."""
-    return json.dumps(finite(value), ensure_ascii=True, allow_nan=False).encode("ascii")
+    try:
+        text = ENCODER.encode(value)
+    except ValueError:
+        text = ENCODER.encode(finite(value))
+    # Half of a character pair can't be written.
+    return text.encode("utf-8", "replace")
 
 
 def finite(value):
@@ -211,6 +245,8 @@ class Seeds:
         self.undo = []
         if not self.mentions:
             return self
+        import random
+
         self.wrap(random, "random")
         try:
             import numpy.random
@@ -224,7 +260,7 @@ class Seeds:
         for module, seed in self.undo:
             module.seed = seed
         if "random" in self.seeded:
-            self.state = random.getstate()
+            self.state = sys.modules["random"].getstate()
 
     def wrap(self, module, name):
         seed = module.seed
@@ -239,7 +275,7 @@ class Seeds:
 
     def renew(self):
         if self.state is not None:
-            random.setstate(self.state)
+            sys.modules["random"].setstate(self.state)
         numpy = sys.modules.get("numpy.random")
         if numpy is not None and "numpy" not in self.seeded:
             numpy.seed()

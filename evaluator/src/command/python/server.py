@@ -3,6 +3,10 @@
 Standard input is one end of a socket pair to evolve-evaluator. Messages are frames: four bytes of length, little-endian, and
 JSON or raw bytes. One evaluation at a time: when it is over, every process that it started is killed and everything that it
 wrote is removed, before the next one begins. Never trusts a fork: whatever comes from it is passed on as bytes.
+
+Every page that a fork writes to is copied, and every page that this process writes to afterwards too: on a short evaluation that
+is most of the cost. So what runs for each of them is plain calls of the system without anything in between, and modules that do
+something in every fork (`threading`, `random`) aren't imported here.
 """
 
 import errno
@@ -11,7 +15,6 @@ import json
 import os
 import select
 import signal
-import socket
 import stat
 import struct
 import sys
@@ -26,9 +29,9 @@ except ImportError:
     ctypes = None
 
 # A result longer than that is a flood, not a result.
-RESULT_BYTES = 16 << 20
-# Of what an evaluation prints: its beginning and its end.
-HALF = 7 << 10
+RESULT_BYTES = 31 << 20
+# Of what an evaluation prints: its beginning and its end, in bytes.
+HALF = (1 << 19) - 64
 # How long killed processes may take to disappear.
 PATIENCE = 5.0
 # How long an evaluator's module may take to be loaded in a fork, where it can't be loaded once for all.
@@ -39,7 +42,8 @@ class Control:
     """The socket to evolve-evaluator."""
 
     def __init__(self, descriptor):
-        self.socket = socket.socket(fileno=descriptor)
+        self.descriptor = descriptor
+        self.received = b""
 
     def receive(self):
         """The next message; None once nobody is there any more."""
@@ -50,76 +54,62 @@ class Control:
         return None if body is None else json.loads(body)
 
     def read(self, length):
-        chunks = []
-        while length > 0:
-            chunk = self.socket.recv(length)
+        while len(self.received) < length:
+            chunk = os.read(self.descriptor, 1 << 16)
             if not chunk:
                 return None
-            chunks.append(chunk)
-            length -= len(chunk)
-        return b"".join(chunks)
+            self.received += chunk
+        data, self.received = self.received[:length], self.received[length:]
+        return data
 
     def send(self, message, *raw):
-        parts = [json.dumps(message).encode()] + list(raw)
-        self.socket.sendall(b"".join(struct.pack("<I", len(part)) + part for part in parts))
+        """A message, JSON in bytes, and what follows it."""
+        write(self.descriptor, b"".join([struct.pack("<I", len(part)) + part for part in (message,) + raw]))
 
 
-class Pipe:
-    """The end of a pipe that we read."""
-
-    def __init__(self, descriptor):
-        os.set_blocking(descriptor, False)
-        self.descriptor = descriptor
-
-    def read(self):
-        """Takes what there is. Whether more may come."""
-        try:
-            data = os.read(self.descriptor, 1 << 16)
-        except BlockingIOError:
-            return True
-        if data:
-            self.take(data)
-        return bool(data)
-
-    def drain(self):
-        """What is left once all writers are dead: not more than a pipe holds."""
-        try:
-            while True:
-                data = os.read(self.descriptor, 1 << 20)
-                if not data:
-                    break
-                self.take(data)
-        except BlockingIOError:
-            pass
-        os.close(self.descriptor)
-
-
-class Ends(Pipe):
+class Ends:
     """The beginning and the end of what comes through a pipe."""
 
-    def __init__(self, descriptor):
-        super().__init__(descriptor)
-        self.head = b""
-        self.tail = b""
+    def __init__(self):
+        self.head = []
+        self.room = HALF
+        self.tail = []
+        self.waiting = 0
         self.total = 0
 
     def take(self, data):
         self.total += len(data)
-        room = HALF - len(self.head)
-        self.head += data[:room]
-        self.tail = (self.tail + data[room:])[-HALF:]
+        if self.room > 0:
+            self.head.append(data[: self.room])
+            rest = data[self.room :]
+            self.room -= len(self.head[-1])
+        else:
+            rest = data
+        if rest:
+            self.tail.append(rest)
+            self.waiting += len(rest)
+            if self.waiting > 4 * HALF:
+                self.gather()
+
+    def gather(self):
+        """The end in one piece."""
+        self.tail = [b"".join(self.tail)[-HALF:]]
+        self.waiting = len(self.tail[0])
 
     def text(self):
-        left_out = self.total - len(self.head) - len(self.tail)
+        head = b"".join(self.head)
+        if not self.tail:
+            return head
+        self.gather()
+        left_out = self.total - len(head) - self.waiting
         note = b"\n... (%d bytes left out) ...\n" % left_out if left_out else b""
-        return self.head + note + self.tail
+        return head + note + self.tail[0]
 
 
-class Answer(Pipe):
+class Answer:
     """What a fork says: when a stage begins (`S` and its number), and its result (`R`, length, bytes)."""
 
-    def __init__(self, descriptor):
-        super().__init__(descriptor)
+    def __init__(self):
         self.stages = 0
         self.result = None
         self.nonsense = None
@@ -171,6 +161,10 @@ class Server:
         self.control = control
         self.setup = setup
         self.scratch = os.getcwd()
+        self.program = self.scratch + "/program"
+        self.here = self.scratch + "/here"
+        self.beside = [(target, self.here + "/" + os.path.basename(target)) for target in setup["beside"]]
+        self.alone = setup["alone"]
         self.evaluator = None
         self.guard = None
         self.processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
@@ -181,98 +175,104 @@ class Server:
         if why is not None:
             self.evaluator = None
         self.guard = Guard.new(self.setup.get("calls"))
+        if self.guard is not None:
+            # It keeps forks from changing ours.
+            self.processors = None
         gc.collect()
         gc.freeze()
         return why
 
     def evaluate(self, job):
-        if not self.setup["alone"] and not self.clean():
+        if not self.alone and not self.clean():
             # Whoever outlived the last evaluation for a moment has left something.
             return False
         program = self.lay_out(job)
-        pipes = [os.pipe() for _ in range(3)]
-        ours = [pipe[0] for pipe in pipes]
-        theirs = [pipe[1] for pipe in pipes]
+        pipes = (os.pipe(), os.pipe(), os.pipe())
         started = time.monotonic()
         child = fork()
         if child == 0:
-            self.become_evaluation(program, ours, theirs)
-        for descriptor in theirs:
-            os.close(descriptor)
-        answer, out, err = Answer(ours[0]), Ends(ours[1]), Ends(ours[2])
-        in_time = watch(child, (answer, out, err), job["seconds"], LOADING if self.evaluator is None else 0.0)
+            self.become_evaluation(program, pipes)
+        answer, out, err = takers = (Answer(), Ends(), Ends())
+        sources = {}
+        poll = select.poll()
+        for (ours, theirs), taker in zip(pipes, takers):
+            os.close(theirs)
+            sources[ours] = taker
+            poll.register(ours, select.POLLIN)
+        in_time = watch(child, poll, sources, answer, job["seconds"], LOADING if self.evaluator is None else 0.0)
         wall = time.monotonic() - started
         status, usage = self.kill_everything(child)
-        for pipe in (answer, out, err):
-            pipe.drain()
+        drain(poll, sources)
         is_clean = self.clean()
         result = answer.result if in_time and answer.result is not None else b""
         if answer.nonsense is not None:
-            how = {"how": answer.nonsense}
+            how = '{"how":"%s"}' % answer.nonsense
         elif not in_time:
-            how = {"how": "timeout"}
+            how = '{"how":"timeout"}'
         elif answer.result is not None:
-            how = {"how": "result"}
+            how = '{"how":"result"}'
         elif os.WIFSIGNALED(status):
-            how = {"how": "signaled", "signal": os.WTERMSIG(status)}
+            how = '{"how":"signaled","signal":%d}' % os.WTERMSIG(status)
         else:
-            how = {"how": "exited", "code": os.WEXITSTATUS(status)}
-        unit = 1 if sys.platform == "darwin" else 1024
-        texts = [out.text(), err.text()]
-        header = {
-            "how": how,
-            "stage": answer.stages,
-            "seconds": wall,
-            "peak_bytes": usage.ru_maxrss * unit,
-            "result_bytes": len(result),
-            "stdout_bytes": len(texts[0]),
-            "stderr_bytes": len(texts[1]),
-            "clean": is_clean,
-        }
-        self.control.send(header, result, *texts)
+            how = '{"how":"exited","code":%d}' % os.WEXITSTATUS(status)
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        texts = (out.text(), err.text())
+        header = '{"how":%s,"seconds":%r,"peak_bytes":%d,"result_bytes":%d,"stdout_bytes":%d,"stderr_bytes":%d,"clean":%s}' % (
+            (how, wall, peak, len(result), len(texts[0]), len(texts[1]), "true" if is_clean else "false")
+        )
+        self.control.send(header.encode("ascii"), result, *texts)
         return is_clean
 
     def lay_out(self, job):
         """The program in a folder of its own, and a folder to be in from which the evaluator's files can be read by name."""
-        folder = os.path.join(self.scratch, "program")
-        here = os.path.join(self.scratch, "here")
-        os.mkdir(folder, 0o700)
-        os.mkdir(here, 0o700)
-        for target in self.setup["beside"]:
-            os.symlink(target, os.path.join(here, os.path.basename(target)))
+        os.mkdir(self.program, 0o700)
+        os.mkdir(self.here, 0o700)
+        for target, link in self.beside:
+            os.symlink(target, link)
         for name, text in job["files"]:
-            path = os.path.join(folder, name)
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-        return os.path.join(folder, job["name"])
+            path = self.program + "/" + name
+            if "/" in name:
+                os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                write(file, text.encode("utf-8"))
+            finally:
+                os.close(file)
+        return self.program + "/" + job["name"]
 
-    def become_evaluation(self, program, ours, theirs):
+    def become_evaluation(self, program, pipes):
         """In the fork. Never returns."""
         code = 1
         try:
             os.setsid()
-            self.control.socket.close()
-            for descriptor in ours:
-                os.close(descriptor)
-            os.dup2(theirs[1], 1)
-            os.dup2(theirs[2], 2)
-            os.close(theirs[1])
-            os.close(theirs[2])
-            os.chdir(os.path.join(self.scratch, "here"))
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.close(self.control.descriptor)
+            for ours, _ in pipes:
+                os.close(ours)
+            (_, answer), (_, out), (_, err) = pipes
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            os.close(out)
+            os.close(err)
+            os.chdir(self.here)
             if self.guard is not None:
                 self.guard.install()
             evaluator = self.evaluator
-            if evaluator is None:
+            is_cold = evaluator is None
+            if is_cold:
                 evaluator = contract.Evaluator(self.setup)
-            result = evaluator.evaluate(program, lambda stage: write(theirs[0], b"S%d" % stage))
+
+            def begin(stage):
+                # The time of a warm evaluation's first stage runs from the fork.
+                if is_cold or stage > 1:
+                    write(answer, b"S%d" % stage)
+
+            result = evaluator.evaluate(program, begin)
             for stream in (sys.stdout, sys.stderr):
                 try:
                     stream.flush()
                 except BaseException:  # the candidate may have closed it
                     pass
-            write(theirs[0], b"R" + struct.pack("<I", len(result)) + result)
+            write(answer, b"R" + struct.pack("<I", len(result)) + result)
             code = 0
         except BaseException:
             try:
@@ -286,16 +286,18 @@ class Server:
         """Leaves no process but this one, and says how the evaluation's first one ended."""
         kill(child)
         _, status, usage = os.wait4(child, 0)
-        give_up = time.monotonic() + PATIENCE
-        if self.setup["alone"]:
+        if self.alone:
             # Everybody else in this namespace but its first process, at one blow.
+            give_up = None
             while True:
                 try:
                     os.kill(-1, signal.SIGKILL)
                 except OSError as error:
                     if error.errno == errno.ESRCH:
                         break
-                if time.monotonic() > give_up:
+                now = time.monotonic()
+                give_up = give_up or now + PATIENCE
+                if now > give_up:
                     os._exit(3)
                 reap()
                 time.sleep(0.0005)
@@ -355,13 +357,8 @@ class Guard:
         self.prctl(set_seccomp, filter_mode, self.program, 0, 0)
 
 
-def watch(child, pipes, seconds, loading):
+def watch(child, poll, sources, answer, seconds, loading):
     """Waits for a fork's result or end. False if it ran out of time; each stage has as much."""
-    poll = select.poll()
-    answer = pipes[0]
-    sources = {pipe.descriptor: pipe for pipe in pipes}
-    for descriptor in sources:
-        poll.register(descriptor, select.POLLIN)
     end = None
     if hasattr(os, "pidfd_open"):
         try:
@@ -382,8 +379,12 @@ def watch(child, pipes, seconds, loading):
             for descriptor, _ in events:
                 if descriptor == end:
                     ended = True
-                elif not sources[descriptor].read():
-                    poll.unregister(descriptor)
+                else:
+                    data = os.read(descriptor, 1 << 16)
+                    if data:
+                        sources[descriptor].take(data)
+                    else:
+                        poll.unregister(descriptor)
             if answer.is_complete():
                 return True
             if answer.stages > stages:
@@ -393,7 +394,26 @@ def watch(child, pipes, seconds, loading):
                 return True
     finally:
         if end is not None:
+            poll.unregister(end)
             os.close(end)
+
+
+def drain(poll, sources):
+    """Takes what is left in the pipes once all writers are dead, and closes them."""
+    # A pipe holds a megabyte at most; more comes only from somebody who isn't dead.
+    for _ in range(8):
+        more = False
+        for descriptor, event in poll.poll(0):
+            data = os.read(descriptor, 1 << 20) if event & select.POLLIN else b""
+            if data:
+                sources[descriptor].take(data)
+                more = True
+            else:
+                poll.unregister(descriptor)
+        if not more:
+            break
+    for descriptor in sources:
+        os.close(descriptor)
 
 
 def has_ended(child):
@@ -461,6 +481,8 @@ def remove_all(top):
 
 
 def main():
+    # For forks, which inherit it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     control = Control(os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -477,11 +499,13 @@ def main():
         why_cold = server.load()
     except BaseException as error:
         words = traceback.format_exc()
-        control.send({"loaded": False, "error": "%s: %s" % (type(error).__name__, error), "traceback": words[-8192:]})
+        said = {"loaded": False, "error": "%s: %s" % (type(error).__name__, error), "traceback": words[-8192:]}
+        control.send(json.dumps(said).encode())
         return
     # What loading has left in the scratch folder isn't for candidates.
     server.clean()
-    control.send({"loaded": True, "cold": why_cold, "warnings": contract.warnings(setup, server.evaluator)})
+    said = {"loaded": True, "cold": why_cold, "warnings": contract.warnings(setup, server.evaluator)}
+    control.send(json.dumps(said).encode())
     while True:
         job = control.receive()
         if job is None or not server.evaluate(job):

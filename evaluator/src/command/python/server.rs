@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::io::BufReader;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::interpreter::Interpreter;
@@ -200,7 +201,7 @@ impl Dying {
 #[derive(Debug)]
 pub(super) struct Server {
     running: Option<Running>,
-    frames: Frames<OwnedReadHalf, OwnedWriteHalf>,
+    frames: Frames<BufReader<OwnedReadHalf>, OwnedWriteHalf>,
     stages: u32,
     /// Whether it can leave nothing of an evaluation alive by itself.
     alone: bool,
@@ -227,7 +228,7 @@ impl Server {
             )));
         };
         let (from, to) = socket.into_split();
-        let mut frames = Frames::new(from, to);
+        let mut frames = Frames::new(BufReader::new(from), to);
         let is_confined = matches!(order.confinement, Confinement::Sandbox(_));
         let alone = is_confined && tier == Tier::Full && cfg!(target_os = "linux");
         let told = ToldSetup { alone, calls: is_confined.then(calls).flatten(), ..setup.told.clone() };
