@@ -36,7 +36,7 @@ PAGES = [
     ("device", "/runs/1/device"),
     ("two programs", "/compare?a=1%2F5&b=1%2F{last}"),
     ("two runs", "/compare?a=1&b=1"),
-    ("SQL", "/sql?q=SELECT%20count(*)%20FROM%20proposals"),
+    ("SQL", "/sql?q=SELECT%20kind%2C%20count(*)%20FROM%20outcome%20GROUP%20BY%20kind"),
     ("help", "/help"),
 ]
 LIVE = ["now", "charts", "islands", "latest"]

@@ -100,7 +100,7 @@ pub fn router(service: Service) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .merge(login::routes())
         .merge(api::routes())
-        .merge(pages::routes())
+        .merge(pages::routes(&service))
         .fallback(async || Problem::not_found("there is nothing at this address; / is the start"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -40,7 +40,9 @@ pub(crate) use self::sections::Sections;
 use super::Service;
 
 /// Every page and asset.
-pub(super) fn routes() -> Router<Service> {
+pub(super) fn routes(service: &Service) -> Router<Service> {
+    let store = FactsStore::default();
+    store.warm(service.db());
     Router::new()
         .route("/", get(overview::page))
         .route("/runs/{run}", get(run::page))
@@ -59,6 +61,6 @@ pub(super) fn routes() -> Router<Service> {
         .route("/assets/style.css", get(assets::style))
         .route("/assets/live.js", get(assets::live))
         .route("/assets/icon.svg", get(assets::icon))
-        .layer(Extension(FactsStore::default()))
+        .layer(Extension(store))
         .layer(Extension(Grids::default()))
 }

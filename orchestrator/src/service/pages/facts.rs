@@ -191,6 +191,18 @@ struct Kept {
 }
 
 impl FactsStore {
+    /// Begins to read the latest run's facts, so that the first who looks needn't wait.
+    pub(super) fn warm(&self, db: &ProgramDb) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (store, db) = (self.clone(), db.clone());
+        runtime.spawn(async move {
+            // What goes wrong here goes wrong again when somebody looks, and is said then.
+            if let Ok(run) = db.latest_run().await {
+                store.get(&db, run.id).await.ok();
+            }
+        });
+    }
+
     /// A run's facts, a moment old at most; older while that would cost the run something.
     pub(crate) async fn get(&self, db: &ProgramDb, run: RunId) -> Result<Seen, DbError> {
         let kept = self.lock().get(&run).cloned();
