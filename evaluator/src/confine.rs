@@ -39,7 +39,8 @@ impl Confine {
             read: with_system(read),
             devices: devices(backend),
             scratch_bytes: 64 * MEGABYTE,
-            scratch_files: 1000,
+            // With links to compiled kernels.
+            scratch_files: 10_000,
             processes: 256,
             network: false,
             export: None,

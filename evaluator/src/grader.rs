@@ -19,7 +19,7 @@ use crate::confine::Confine;
 use crate::frames::{Frames, Silence};
 use crate::launch::{Launcher, Pipes, Running};
 use crate::order::{Confinement, How, Order};
-use crate::runner::environment;
+use crate::runner::{environment, harness_files};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 
@@ -77,7 +77,7 @@ impl Grader {
             prepare.model = prepared.model;
         }
         let mut read = vec![prepare.training.data.clone(), options.harness.grader.clone()];
-        read.extend(options.harness.libraries.iter().cloned());
+        read.extend(harness_files(&options.harness));
         if let Model::Folder(folder) = &prepare.model {
             read.push(folder.clone());
         }

@@ -8,6 +8,7 @@ mod check;
 mod judge;
 mod standing;
 mod trials;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::compile::{Build, Compiled, Compiler};
 use crate::confine::Confine;
 use crate::device::Device;
 use crate::gate::Gate;
+use crate::gpu::Gpu;
 use crate::grader::{Grader, GraderOptions};
 use crate::harness;
 use crate::job::{Job, Purpose};
@@ -140,11 +142,13 @@ impl KernelEvaluator {
         read.push(folder.path().to_owned());
         let path = hello.path.clone();
         let memory_bytes = problem.limits.memory_bytes;
-        let runner = Runner { harness, launcher, scratch, path, memory_bytes, confine, read };
+        let gpu = Gpu::find(&harness.description.backend);
+        let runner = Runner { harness, launcher, scratch, path, memory_bytes, confine, gpu, read };
         let mut announced = [problem.checks.cases.as_slice(), &prepared.cases].concat();
         for case in &mut announced {
             case.adapter = problem.training.fine_tune_type;
         }
+        warm::warm(&runner, &announced, (prepared.model.clone(), training.clone())).await?;
         let evaluator = Self {
             device: Device::new(hello.builds, hello.device_lock.clone()),
             standing: Mutex::new(Standing::new(&problem, hello.history.clone())?),
@@ -316,7 +320,7 @@ type Column = fn(&TrialRecord) -> Option<f64>;
 /// Means over an arm's successful trials.
 fn means(trials: &[TrialRecord], arm: Arm) -> BTreeMap<String, f64> {
     let trials: Vec<_> = trials.iter().filter(|trial| trial.arm == arm && trial.exit == Exit::Ok).collect();
-    let columns: [(&str, Column); 8] = [
+    let columns: [(&str, Column); 9] = [
         (Metric::TokensPerSecond.as_str(), |trial| trial.tokens_per_second),
         (Metric::PeakMemoryBytes.as_str(), |trial| trial.peak_memory_bytes.map(|bytes| bytes as f64)),
         ("process_peak_bytes", |trial| trial.process_peak_bytes.map(|bytes| bytes as f64)),
@@ -324,6 +328,7 @@ fn means(trials: &[TrialRecord], arm: Arm) -> BTreeMap<String, f64> {
         ("train_loss", |trial| trial.train_loss),
         ("validation_loss", |trial| trial.validation_loss),
         (trials::OUTSIDE_PEAK, |trial| trial.metrics.get(trials::OUTSIDE_PEAK).copied()),
+        (trials::DEVICE_PEAK, |trial| trial.metrics.get(trials::DEVICE_PEAK).copied()),
         (trials::DEVIATION, |trial| trial.metrics.get(trials::DEVIATION).copied()),
     ];
     let mut means = BTreeMap::new();

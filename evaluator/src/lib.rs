@@ -25,6 +25,7 @@ mod footprint;
 #[doc(hidden)]
 pub mod frames;
 pub mod gate;
+mod gpu;
 mod grader;
 pub mod harness;
 pub mod history;

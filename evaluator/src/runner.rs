@@ -9,21 +9,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::process::{ChildStdin, ChildStdout};
 use trial_protocol::{
-    AnswerLayout, Blame, Challenge, CheckRequest, Failure, Go, Harness, Reply, Request, TrialReport,
-    TrialRequest,
+    AnswerLayout, Blame, COMPILED_KERNELS, Challenge, CheckRequest, Failure, Go, Harness, KERNEL_CACHE,
+    Reply, Request, TrialReport, TrialRequest, WarmRequest,
 };
 
 use crate::compile::{Compiled, text};
 use crate::confine::Confine;
 use crate::frames::{Frames, Silence};
+use crate::gpu::{Gpu, Watch};
 use crate::launch::{Launcher, Pipes, Running};
-use crate::order::{Ended, How, MemoryUse, Order};
+use crate::order::{Confinement, Ended, How, MemoryUse, Order};
 use crate::scratch::Scratch;
 use crate::stop::Stop;
 
 const STDERR_BYTES: usize = 32 * 1024;
+/// In a process's own folder: kernels that MLX compiled in it.
+pub(crate) const KERNELS: &str = "kernels";
+/// For compiling them.
+const WARMING_SECONDS: f64 = 1800.0;
 /// What the launcher allows a check beyond the candidate's own time, for we judge each answer before asking on.
 const JUDGING_SECONDS: f64 = 600.0;
 
@@ -36,6 +42,7 @@ pub(crate) struct Runner {
     pub(crate) path: String,
     pub(crate) memory_bytes: u64,
     pub(crate) confine: Confine,
+    pub(crate) gpu: Option<Gpu>,
     /// What a trial reads beside the harness and its plugin: the model, and the texts to train on.
     pub(crate) read: Vec<PathBuf>,
 }
@@ -60,6 +67,8 @@ pub(crate) struct Trained {
     pub(crate) adapters: Vec<u8>,
     /// What the operating system counted meanwhile.
     pub(crate) outside: MemoryUse,
+    /// The most that was in use on the whole GPU meanwhile, as its driver says, in bytes.
+    pub(crate) device_bytes: Option<u64>,
     /// What the runner says of itself.
     pub(crate) report: TrialReport,
 }
@@ -144,7 +153,7 @@ impl Runner {
     ) -> Result<Answer, Stop> {
         let mut session = self.start(kernel, self.read.clone(), seconds, 0.0)?;
         let result = match session.begin(&Request::Trial(request)).await {
-            Ok(()) => session.train(seed, adapter_bytes).await,
+            Ok(()) => session.train(seed, adapter_bytes, self.gpu.as_ref()).await,
             Err(silent) => Err(silent),
         };
         let (ended, result) = match result {
@@ -157,6 +166,28 @@ impl Runner {
         Ok(Answer { peak_bytes: ended.peak_bytes, stderr: ended.stderr, result })
     }
 
+    /// Lets a process without a candidate compute, and returns the folder of what MLX compiled for it. In no sandbox: what it compiles
+    /// is for others.
+    pub(crate) async fn warm(&self, request: &WarmRequest) -> Result<TempDir, Stop> {
+        let folder = self.scratch.folder("warm")?;
+        let mut order = self.order(folder.path(), None, Vec::new(), WARMING_SECONDS)?;
+        order.confinement = Confinement::None;
+        let own = folder.path().join(KERNELS);
+        let mut session = self.launch(&order, WARMING_SECONDS, ())?;
+        match session.begin(&Request::Warm(request.clone())).await {
+            Ok(()) => drop(session.close().await?),
+            Err(silent) => {
+                let (_, fault) = session.fault(silent).await?;
+                return Err(Stop::Broken(format!(
+                    "MLX can't compile its kernels on this device, see `evolve doctor`: {fault}"
+                )));
+            }
+        }
+        // Nothing to compile, nothing left.
+        std::fs::create_dir_all(&own)?;
+        Ok(folder)
+    }
+
     fn start(
         &self,
         kernel: Option<&Compiled>,
@@ -166,7 +197,11 @@ impl Runner {
     ) -> Result<Session, Stop> {
         let folder = self.scratch.folder("trial")?;
         let order = self.order(folder.path(), kernel, read, seconds + spare_seconds)?;
-        let mut running = self.launcher.start(&order, Pipes::Both, folder)?;
+        self.launch(&order, seconds, folder)
+    }
+
+    fn launch<K: Send + 'static>(&self, order: &Order, seconds: f64, keep: K) -> Result<Session, Stop> {
+        let mut running = self.launcher.start(order, Pipes::Both, keep)?;
         let (Some(stdin), Some(stdout)) = (running.stdin.take(), running.stdout.take()) else {
             return Err(Stop::Broken("the launcher has no pipes".to_owned()));
         };
@@ -182,7 +217,7 @@ impl Runner {
         deadline_seconds: f64,
     ) -> Result<Order, Stop> {
         let harness = &self.harness;
-        read.extend(harness.libraries.iter().cloned());
+        read.extend(harness_files(harness));
         read.push(harness.runner.clone());
         read.extend(kernel.map(|kernel| kernel.folder().to_owned()));
         Ok(Order {
@@ -198,6 +233,11 @@ impl Runner {
     }
 }
 
+/// What a program of the harness reads besides itself.
+pub(crate) fn harness_files(harness: &Harness) -> impl Iterator<Item = PathBuf> + '_ {
+    harness.libraries.iter().chain(&harness.headers).chain(&harness.compiled).cloned()
+}
+
 /// What a program of the harness needs to find MLX.
 pub(crate) fn environment(
     harness: &Harness,
@@ -206,15 +246,23 @@ pub(crate) fn environment(
 ) -> Result<BTreeMap<String, String>, Stop> {
     let libraries: Result<Vec<&str>, Stop> = harness.libraries.iter().map(|path| text(path)).collect();
     let search_path = if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
+    let kernels = match &harness.compiled {
+        Some(compiled) => vec![
+            (COMPILED_KERNELS.to_owned(), text(compiled)?.to_owned()),
+            (KERNEL_CACHE.to_owned(), text(&folder.join(KERNELS))?.to_owned()),
+        ],
+        None => Vec::new(),
+    };
     let folder = text(folder)?.to_owned();
-    Ok(BTreeMap::from([
+    let always = BTreeMap::from([
         (search_path.to_owned(), libraries?.join(":")),
         // MLX loads whatever compiled code lies below it, so nobody else may write there.
         ("TMPDIR".to_owned(), folder.clone()),
         // `mx.compile` calls the system's compiler.
         ("PATH".to_owned(), path.to_owned()),
         ("HOME".to_owned(), folder),
-    ]))
+    ]);
+    Ok(always.into_iter().chain(kernels).collect())
 }
 
 impl Session {
@@ -239,9 +287,10 @@ impl Session {
     }
 
     /// Gives the start signal and stops the time until the last byte of the adapters is here.
-    async fn train(&mut self, seed: u64, adapter_bytes: u64) -> Result<Trained, Break> {
+    async fn train(&mut self, seed: u64, adapter_bytes: u64, gpu: Option<&Gpu>) -> Result<Trained, Break> {
         self.be_first().await?;
         self.memory().await?;
+        let watch = gpu.map(Gpu::watch);
         let started = Instant::now();
         self.send(&Go { seed }).await?;
         let adapters = match self.receive().await? {
@@ -249,9 +298,10 @@ impl Session {
             other => return Err(unexpected(other)),
         };
         let seconds = started.elapsed().as_secs_f64();
+        let device_bytes = watch.and_then(Watch::peak_bytes);
         let outside = self.memory().await?;
         match self.receive().await? {
-            Reply::Trial(report) => Ok(Trained { seconds, adapters, outside, report }),
+            Reply::Trial(report) => Ok(Trained { seconds, adapters, outside, device_bytes, report }),
             other => Err(unexpected(other)),
         }
     }

@@ -24,6 +24,8 @@ use crate::wire::Event;
 
 /// Names of metrics of a trial that are looked at again.
 pub(super) const OUTSIDE_PEAK: &str = "outside_peak_bytes";
+/// Most memory in use on the GPU during the measured steps, whoever used it, by its driver.
+pub(super) const DEVICE_PEAK: &str = "device_peak_bytes";
 pub(super) const DEVIATION: &str = "deviation";
 
 /// A decision, with the failure that led to it.
@@ -451,7 +453,7 @@ impl TrialFailure {
 }
 
 fn fill(record: &mut TrialRecord, trained: &Trained, grade: &TrialGrade) {
-    let Trained { seconds, outside, report, .. } = trained;
+    let Trained { seconds, outside, device_bytes, report, .. } = trained;
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     record.wall_seconds = Some(*seconds);
     record.tokens_per_second = finite(grade.tokens as f64 / seconds);
@@ -471,6 +473,7 @@ fn fill(record: &mut TrialRecord, trained: &Trained, grade: &TrialGrade) {
         ("kernel_calls", report.kernel_calls as f64),
         ("quantized_layers", f64::from(report.quantized_layers)),
     ];
-    let further = further.into_iter().filter(|(_, value)| value.is_finite());
+    let device = device_bytes.map(|bytes| (DEVICE_PEAK, bytes as f64));
+    let further = further.into_iter().chain(device).filter(|(_, value)| value.is_finite());
     record.metrics.extend(further.map(|(name, value)| (name.to_owned(), value)));
 }

@@ -1,4 +1,5 @@
 //! Commands in the sandbox: orders for them, and launchers run by us or by an ordinary user.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
 use std::fs;

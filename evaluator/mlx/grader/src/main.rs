@@ -10,7 +10,7 @@ use trial_protocol::{GradeReply, GradeRequest, read_frame, write_frame, write_ra
 fn main() -> ExitCode {
     // MLX's compiler on a CPU starts `g++` and loads what it finds in the temporary folder. Nothing here needs it.
     mlx_rs::transforms::compile::disable_compile();
-    match serve(io::stdin().lock(), io::stdout().lock()) {
+    match trainer::compiled::adopt().and_then(|()| serve(io::stdin().lock(), io::stdout().lock())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("grader: {error}"));

@@ -69,6 +69,11 @@ calls! {
 }
 
 calls! {
+    /// Waiting for others to connect.
+    LISTENING: SYS_bind SYS_listen SYS_accept SYS_accept4; x86_64:
+}
+
+calls! {
     /// A network, where it is allowed.
     NETWORK: SYS_connect SYS_bind SYS_listen SYS_accept SYS_accept4; x86_64:
 }

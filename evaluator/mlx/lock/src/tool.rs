@@ -4,7 +4,7 @@ use std::io;
 
 use seccompiler::SeccompRule;
 
-use crate::calls::{ATTRIBUTES, COMPUTE, DEADLY, FILES, NETWORK, SIGNALS, TOOLS};
+use crate::calls::{ATTRIBUTES, COMPUTE, DEADLY, FILES, LISTENING, NETWORK, SIGNALS, TOOLS};
 use crate::filter::{Filter, Rules, always, is, masked, rule};
 
 /// What the filter leaves open beyond computing, files and processes of its own.
@@ -42,9 +42,12 @@ pub fn tool(open: Tool) -> io::Result<Filter> {
     allowed.insert(libc::SYS_mknodat, vec![rule(vec![masked(2, bits(libc::S_IFMT), bits(libc::S_IFIFO))?])?]);
     #[cfg(target_arch = "x86_64")]
     allowed.insert(libc::SYS_mknod, vec![rule(vec![masked(1, bits(libc::S_IFMT), bits(libc::S_IFIFO))?])?]);
-    allowed.insert(libc::SYS_socketpair, pairs()?);
+    allowed.insert(libc::SYS_socketpair, local()?);
     if open.devices {
         allowed.insert(libc::SYS_ioctl, Vec::new());
+        // CUDA listens on a socket by which processes could share memory. Nobody else is in this sandbox's network.
+        allowed.insert(libc::SYS_socket, local()?);
+        allowed.extend(always(LISTENING));
     } else {
         allowed.insert(libc::SYS_ioctl, any_of(1, IOCTL)?);
     }
@@ -56,7 +59,8 @@ pub fn tool(open: Tool) -> io::Result<Filter> {
     }
     if open.network {
         allowed.extend(always(NETWORK));
-        allowed.insert(libc::SYS_socket, any_of(0, &[libc::AF_INET, libc::AF_INET6].map(bits))?);
+        let internet = any_of(0, &[libc::AF_INET, libc::AF_INET6].map(bits))?;
+        allowed.entry(libc::SYS_socket).or_default().extend(internet);
     }
     Filter::new(allowed, DEADLY)
 }
@@ -84,10 +88,10 @@ const PRCTL: &[u64] = &[
 const IOCTL: &[u64] =
     &[libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
 
-/// Pairs of connected sockets, with which nobody else can be reached. Not those that could send to any address.
-fn pairs() -> io::Result<Vec<SeccompRule>> {
-    let pair = |kind| rule(vec![is(0, bits(libc::AF_UNIX))?, masked(1, 0xf, bits(kind))?]);
-    Ok(vec![pair(libc::SOCK_STREAM)?, pair(libc::SOCK_SEQPACKET)?])
+/// Pairs of connected sockets, and sockets of one machine. Not the kind that could send to any address.
+fn local() -> io::Result<Vec<SeccompRule>> {
+    let local = |kind| rule(vec![is(0, bits(libc::AF_UNIX))?, masked(1, 0xf, bits(kind))?]);
+    Ok(vec![local(libc::SOCK_STREAM)?, local(libc::SOCK_SEQPACKET)?])
 }
 
 /// One rule for each value that an argument may have.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Counts the changes of these messages. An evaluator refuses a harness of another one: what it doesn't understand would look like a
 /// candidate's crash. 2: layers that share x.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Longest frame of JSON either side accepts, in bytes.
 pub const MAX_FRAME: u32 = 16 * 1024 * 1024;
@@ -50,6 +50,8 @@ pub enum Request {
     Trial(TrialRequest),
     /// Only say what this harness is.
     Describe,
+    /// Let MLX's own layers compute this once, for what its backend compiles at the first call; then [`Reply::Ready`]. No plugin.
+    Warm(WarmRequest),
 }
 
 /// A kernel compiled as a plugin.
@@ -71,6 +73,22 @@ pub struct CheckRequest {
     /// Whether to lock the process before loading it ([`trial-lock`]); false only with `--no-sandbox`.
     pub lock: bool,
 }
+
+/// What kernels are to be compiled for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarmRequest {
+    /// Layers.
+    pub cases: Vec<CheckCase>,
+    /// A training.
+    pub training: Option<(Model, Training)>,
+}
+
+/// The variable that names the folder of kernels compiled before ([`Harness::compiled`]) to a process of the harness.
+pub const COMPILED_KERNELS: &str = "EVOLVE_COMPILED_KERNELS";
+
+/// MLX's own variable: the folder in which it looks for compiled kernels, and leaves those that it compiles.
+pub const KERNEL_CACHE: &str = "MLX_PTX_CACHE_DIR";
 
 /// One layer to compute, or several that share x, on inputs that nobody could know before: all values come from the seed.
 ///
@@ -708,6 +726,13 @@ pub struct Harness {
     pub dependencies: Vec<PathBuf>,
     /// Folders for the dynamic linker (MLX, mlx-c, Rust's std).
     pub libraries: Vec<PathBuf>,
+    /// Folders of headers that MLX's CUDA backend compiles kernels with while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<PathBuf>,
+    /// Where kernels that MLX's CUDA backend compiled are kept from one process to the next. No process with a candidate in it
+    /// can write there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiled: Option<PathBuf>,
     /// The compiler that built them; candidates must use the same one.
     pub rustc: PathBuf,
     /// `rustc --version` of it.

@@ -17,6 +17,7 @@ mod describe;
 mod plugin;
 mod supervisor;
 mod trial;
+mod warm;
 
 /// A request's end without the numbers it asked for.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn serve() -> std::io::Result<Infallible> {
+    trainer::compiled::adopt()?;
     let mut supervisor = Supervisor::connect()?;
     let request = supervisor.receive()?;
     // A panic of ours ends here. One of the kernel's never comes this far: `plugin` turns it into an error.
@@ -44,6 +46,7 @@ fn serve() -> std::io::Result<Infallible> {
         Request::Describe => describe::description().map(Reply::Description).map_err(setup),
         Request::Check(request) => check::run(&request, &mut supervisor),
         Request::Trial(request) => trial::run(&request, &mut supervisor),
+        Request::Warm(request) => warm::run(&request),
     }));
     let reply = match outcome {
         Ok(Ok(reply)) => reply,
@@ -63,6 +66,8 @@ fn lock(wanted: bool) -> Result<(), Stop> {
     if !wanted {
         return Ok(());
     }
+    // A GPU's driver opens its devices and starts its threads when it is first used, which it can't any more once this is locked.
+    kernel_api::host::wake().map_err(setup)?;
     trial_lock::lock().map_err(|error| {
         setup(format!(
             "the trial runner can't lock itself: {error}; `evolve doctor` says what this system offers"

@@ -34,6 +34,13 @@ impl Cache {
         self.root.join(name)
     }
 
+    /// The folder `name`, which others fill as they go.
+    pub(crate) fn kept(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.path(name);
+        fs::create_dir_all(&folder).map_err(|error| explain(error, &folder))?;
+        Ok(folder)
+    }
+
     /// The finished folder `name`, made by `build` in a folder of its own if it isn't there yet.
     ///
     /// Two processes never build at once: the second waits and finds the work done. A build that fails or dies leaves

@@ -40,6 +40,8 @@ pub(crate) fn build(workspace: &Workspace, mlx: Option<&Mlx>) -> Result<PathBuf>
         kernel_api: release.join(format!("libkernel_api{}", std::env::consts::DLL_SUFFIX)),
         dependencies: vec![release.join("deps")],
         libraries,
+        headers: mlx.map(|mlx| mlx.headers.clone()).unwrap_or_default(),
+        compiled: mlx.and_then(|mlx| mlx.compiled.clone()),
         rustc: workspace.rustc.clone(),
         rustc_version: workspace.rustc_version.clone(),
         reference: reference_path,

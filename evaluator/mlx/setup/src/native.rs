@@ -32,6 +32,10 @@ pub(crate) struct Mlx {
     pub(crate) config: PathBuf,
     /// For the dynamic linker.
     pub(crate) libraries: Vec<PathBuf>,
+    /// For the compiler within MLX's CUDA backend.
+    pub(crate) headers: Vec<PathBuf>,
+    /// Where what that compiles is kept.
+    pub(crate) compiled: Option<PathBuf>,
 }
 
 /// Finds MLX in the cache, or puts it there.
@@ -58,6 +62,7 @@ pub(crate) fn prepare(workspace: &Workspace, backend: Backend, cache: &Cache) ->
         Ok(fs::write(folder.join("cargo-config.toml"), config)?)
     })?;
     let mut libraries = vec![cpu.join("lib"), cpu.join("mlx/lib")];
+    let (mut headers, mut compiled) = (Vec::new(), None);
     if let Backend::Cuda12 | Backend::Cuda13 = backend {
         let requirement = format!("mlx-{backend}=={version}");
         let cuda = cache.folder(&format!("mlx-{version}-{backend}"), |folder| {
@@ -66,22 +71,35 @@ pub(crate) fn prepare(workspace: &Workspace, backend: Backend, cache: &Cache) ->
         })?;
         libraries[1] = cuda.join("mlx/lib");
         libraries.extend(bundled(&cuda));
+        headers.push(cuda.join("mlx/include"));
+        headers.extend(of_nvidia(&cuda, "include"));
+        compiled = Some(cache.kept(&format!("mlx-{version}-{backend}-kernels"))?);
     }
     libraries.extend(bundled(&cpu));
-    Ok(Mlx { config: cpu.join("cargo-config.toml"), libraries })
+    Ok(Mlx { config: cpu.join("cargo-config.toml"), libraries, headers, compiled })
 }
 
 /// Folders of libraries that a wheel brings along (`*.libs`, `nvidia/*/lib`). MLX finds them by itself, from where it lies;
 /// they are named so that the sandbox shows them.
 fn bundled(wheel: &Path) -> Vec<PathBuf> {
-    let within = |folder: &Path| -> Vec<PathBuf> {
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-    };
     let libs = within(wheel).into_iter().filter(|path| path.extension().is_some_and(|end| end == "libs"));
-    let nvidia = within(&wheel.join("nvidia")).into_iter().map(|path| path.join("lib"));
-    let mut folders: Vec<PathBuf> = libs.chain(nvidia).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> = libs.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders.extend(of_nvidia(wheel, "lib"));
+    folders
+}
+
+/// `nvidia/*/NAME` of a wheel.
+fn of_nvidia(wheel: &Path, name: &str) -> Vec<PathBuf> {
+    let packages = within(&wheel.join("nvidia")).into_iter();
+    let mut folders: Vec<PathBuf> =
+        packages.map(|package| package.join(name)).filter(|path| path.is_dir()).collect();
     folders.sort();
     folders
+}
+
+fn within(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 /// The version that mlx-c is made for.

@@ -3,6 +3,7 @@
 //!
 //! [`Trainer`] is a whole run; [`parity`] compares with runs that MLX-LM recorded.
 
+pub mod compiled;
 pub mod config;
 pub mod data;
 pub mod error;

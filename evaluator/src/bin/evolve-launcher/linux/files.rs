@@ -14,6 +14,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) read: Vec<&'a Path>,
     /// Read and write.
     pub(crate) devices: Vec<&'a Path>,
+    /// Read and write what is there: `/proc`, for a GPU's driver, which names its threads by writing to it and gives up if it can't.
+    pub(crate) processes: Option<&'a Path>,
     /// Anything.
     pub(crate) scratch: &'a Path,
     pub(crate) network: bool,
@@ -36,7 +38,9 @@ pub(crate) fn restrict(rules: &Rules) -> io::Result<bool> {
         AccessFs::from_all(NEWEST) & !AccessFs::MakeChar & !AccessFs::MakeBlock;
     let read = rules.read.iter().map(|path| (*path, AccessFs::from_read(NEWEST)));
     let devices = rules.devices.iter().map(|path| (*path, devices));
-    for (path, access) in read.chain(devices).chain([(rules.scratch, everything)]) {
+    let change = AccessFs::from_read(NEWEST) | AccessFs::WriteFile | AccessFs::Truncate;
+    let processes = rules.processes.iter().map(|path| (*path, change));
+    for (path, access) in read.chain(devices).chain(processes).chain([(rules.scratch, everything)]) {
         let file = PathFd::new(path).map_err(other)?;
         let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
         ruleset = ruleset.add_rule(PathBeneath::new(file, access)).map_err(other)?;
@@ -53,8 +57,9 @@ pub(crate) fn restrict(rules: &Rules) -> io::Result<bool> {
 }
 
 /// Rules for a root that holds nothing but what may be seen.
-pub(crate) fn within_own_root(scratch: &Path, network: bool) -> Rules<'_> {
-    Rules { read: vec![Path::new("/")], devices: vec![Path::new("/dev")], scratch, network }
+pub(crate) fn within_own_root(scratch: &Path, has_devices: bool, network: bool) -> Rules<'_> {
+    let processes = has_devices.then_some(Path::new("/proc"));
+    Rules { read: vec![Path::new("/")], devices: vec![Path::new("/dev")], processes, scratch, network }
 }
 
 /// Rules for the system's own root.
@@ -66,6 +71,8 @@ pub(crate) fn within_system<'a>(
 ) -> Rules<'a> {
     let usual = [Path::new("/dev/null"), Path::new("/dev/urandom")];
     Rules {
+        // Nothing else keeps a command from other processes' files there but their owner.
+        processes: (!devices.is_empty()).then_some(Path::new("/proc/self")),
         read: read.iter().map(PathBuf::as_path).collect(),
         devices: usual.into_iter().chain(devices.iter().map(PathBuf::as_path)).collect(),
         scratch,

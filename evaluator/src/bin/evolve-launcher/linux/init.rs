@@ -60,7 +60,11 @@ impl Init<'_> {
             Side::Parent(target) => target,
             Side::Child => {
                 let fences = Fences {
-                    files: files::within_own_root(&self.order.directory, self.sandbox.network),
+                    files: files::within_own_root(
+                        &self.order.directory,
+                        !self.sandbox.devices.is_empty(),
+                        self.sandbox.network,
+                    ),
                     tool: Tool {
                         network: self.sandbox.network,
                         devices: !self.sandbox.devices.is_empty(),

@@ -1,0 +1,171 @@
+//! Compiles, before the first candidate comes, what MLX's CUDA backend compiles at a first call: minutes the first time, nothing later.
+//!
+//! MLX loads compiled kernels blindly, so only processes without a candidate make what others load. Each leaves its kernels in a folder of
+//! its own; here they are moved to the common one, whole or not at all.
+
+use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::{fs, thread};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use trial_protocol::{CheckCase, Dtype, Model, Quantization, Training, WarmRequest};
+
+use crate::runner::{KERNELS, Runner};
+use crate::stop::Stop;
+
+/// Rows of x: MLX has kernels for up to 16, up to 32 and more. (Fewer than 8 are a product with vectors, which comes compiled.)
+const ROWS: [i32; 3] = [12, 28, 64];
+/// Outputs: of whole tiles, of half ones, and of odd ones.
+const OUTPUTS: [i32; 3] = [256, 192, 1120];
+const INPUT: i32 = 256;
+
+/// Lets MLX's own layers compute everything of which the announced layers are examples, and one training.
+pub(super) async fn warm(
+    runner: &Runner,
+    announced: &[CheckCase],
+    training: (Model, Training),
+) -> Result<(), Stop> {
+    let Some(folder) = &runner.harness.compiled else { return Ok(()) };
+    let layers = kinds(announced).into_iter().map(|case| WarmRequest { cases: vec![case], training: None });
+    let requests: Vec<WarmRequest> =
+        std::iter::once(WarmRequest { cases: Vec::new(), training: Some(training) }).chain(layers).collect();
+    let pending: Vec<(WarmRequest, PathBuf)> = requests
+        .into_iter()
+        .map(|request| (request.clone(), folder.join(mark(&request, &runner.harness.description.device))))
+        .filter(|(_, mark)| !mark.exists())
+        .collect();
+    if pending.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(
+        layers = pending.len(),
+        "compiling MLX's kernels for this GPU, once; this takes some minutes"
+    );
+    let at_once = thread::available_parallelism().map_or(2, usize::from);
+    stream::iter(pending)
+        .map(|(request, mark)| async move {
+            let made = runner.warm(&request).await?;
+            keep(&made.path().join(KERNELS), folder).and_then(|()| fs::write(&mark, "")).map_err(|error| {
+                Stop::Broken(format!("compiled kernels can't be kept in {}: {error}", folder.display()))
+            })
+        })
+        .buffer_unordered(at_once)
+        .try_collect()
+        .await
+}
+
+/// One layer for each kernel that MLX may compile for layers stored like these.
+fn kinds(announced: &[CheckCase]) -> Vec<CheckCase> {
+    let mut stored: Vec<(Quantization, Dtype)> = Vec::new();
+    for case in announced {
+        if let Some(quantization) = case.quantization
+            && !stored.contains(&(quantization, case.dtype))
+        {
+            stored.push((quantization, case.dtype));
+        }
+    }
+    let mut cases = Vec::new();
+    for (quantization, dtype) in stored {
+        for length in ROWS {
+            for output in OUTPUTS {
+                cases.push(CheckCase {
+                    batch: 1,
+                    length,
+                    input: INPUT,
+                    output,
+                    rank: 8,
+                    scale: 1.0,
+                    quantization: Some(quantization),
+                    bias: false,
+                    dtype,
+                    adapter: trial_protocol::AdapterKind::Lora,
+                    siblings: Vec::new(),
+                });
+            }
+        }
+    }
+    cases
+}
+
+/// A file that says that this was done on this device.
+fn mark(request: &WarmRequest, device: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    // The texts to train on lie in another folder each time.
+    let training = request.training.clone().map(|(model, mut training)| {
+        training.data = PathBuf::new();
+        (model, training)
+    });
+    let what = WarmRequest { training, ..request.clone() };
+    serde_json::to_string(&what).unwrap_or_default().hash(&mut hasher);
+    device.hash(&mut hasher);
+    format!("{:016x}.done", hasher.finish())
+}
+
+/// Moves what was compiled, the names of the functions before their code: MLX looks for the code first.
+fn keep(made: &Path, folder: &Path) -> io::Result<()> {
+    for ending in ["txt", "ptx"] {
+        for entry in fs::read_dir(made)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_file() && path.extension().and_then(OsStr::to_str) == Some(ending) {
+                let unfinished = folder.join(format!("{}.unfinished", std::process::id()));
+                fs::copy(&path, &unfinished)?;
+                fs::rename(&unfinished, folder.join(entry.file_name()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Checks;
+
+    #[test]
+    fn each_way_of_storing_weights_and_each_type_has_few_and_many_rows_and_whole_and_odd_sides() {
+        let announced = Checks::default().cases;
+        let kinds = kinds(&announced);
+        for case in announced.iter().filter(|case| case.quantization.is_some()) {
+            let alike: Vec<_> = kinds
+                .iter()
+                .filter(|kind| (kind.quantization, kind.dtype) == (case.quantization, case.dtype))
+                .collect();
+            assert_eq!(alike.len(), 9, "{case:?}");
+            assert!(alike.iter().any(|kind| kind.length <= 16) && alike.iter().any(|kind| kind.length > 32));
+            assert!(alike.iter().any(|kind| kind.output % 128 == 0));
+            assert!(alike.iter().any(|kind| kind.output % 128 == 64));
+            assert!(alike.iter().any(|kind| kind.output % 64 == 32));
+        }
+        assert!(kinds.iter().all(|kind| kind.quantization.is_some()));
+    }
+
+    #[test]
+    fn compiled_kernels_are_kept_whole_and_links_to_older_ones_are_not_copied() {
+        let (made, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["new.ptx", "new.txt", "new.cu"] {
+            fs::write(made.path().join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("/nowhere/old.ptx", made.path().join("old.ptx")).unwrap();
+        keep(made.path(), folder.path()).unwrap();
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["new.ptx", "new.txt"]);
+    }
+
+    #[test]
+    fn another_device_and_another_layer_have_other_marks() {
+        let [one, other] = [0, 1].map(|at| WarmRequest {
+            cases: vec![kinds(&Checks::default().cases)[at].clone()],
+            training: None,
+        });
+        assert_eq!(mark(&one, "H200"), mark(&one, "H200"));
+        assert_ne!(mark(&one, "H200"), mark(&one, "H100"));
+        assert_ne!(mark(&one, "H200"), mark(&other, "H200"));
+    }
+}
