@@ -32,6 +32,24 @@ pub struct Cli {
     /// Print more of what happens inside (-v, -vv), on standard error.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    /// How diagnostics are written on standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// Send spans (runs, proposals, evaluations, requests) to an OpenTelemetry collector there, as OTLP over HTTP: `http://127.0.0.1:4318`
+    /// [default: the variable `OTEL_EXPORTER_OTLP_ENDPOINT`, else nowhere].
+    #[arg(long, global = true, value_name = "URL")]
+    pub otlp: Option<String>,
+}
+
+/// How diagnostics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 impl Cli {

@@ -29,11 +29,14 @@ use crate::text;
 pub async fn carry_out(cli: Cli) -> ExitCode {
     match Box::pin(dispatch(cli)).await {
         Ok(code) => code,
-        Err(failure) => {
-            eprintln!("error: {}", text::printable(&failure.message));
-            failure.code
-        }
+        Err(failure) => refuse(&failure),
     }
+}
+
+/// Says what went wrong.
+pub fn refuse(failure: &Failure) -> ExitCode {
+    eprintln!("error: {}", text::printable(&failure.message));
+    failure.code
 }
 
 /// The asynchronous runtime could not be started.

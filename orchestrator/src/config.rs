@@ -14,7 +14,7 @@ use evaluator::LoadedProblem;
 use search::SearchConfig;
 use serde::Deserialize;
 
-pub use self::environment::{SERVICE_TOKEN, has_screen, no_color, service_token};
+pub use self::environment::{SERVICE_TOKEN, has_screen, no_color, otlp_endpoint, service_token};
 use self::openevolve::OpenEvolve;
 use self::proposers::Proposers;
 pub use self::proposers::{ProposerChoice, WeightedProposer};

@@ -12,7 +12,10 @@ fn main() -> ExitCode {
         return commands::fail_to_start(&error);
     }
     let cli = Cli::parse();
-    logging::start(cli.verbosity());
+    let logging = match logging::start(&cli) {
+        Ok(logging) => logging,
+        Err(failure) => return commands::refuse(&failure).into(),
+    };
     // The run loop and what it waits for wake each other all the time: within one thread that costs next to nothing. What computes
     // for long has threads of its own.
     let mut builder = if cli.searches() {
@@ -27,5 +30,6 @@ fn main() -> ExitCode {
     let code = runtime.block_on(commands::carry_out(cli));
     // A blocked thread (a name lookup, say) must not keep a finished program alive.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    logging.finish();
     code.into()
 }

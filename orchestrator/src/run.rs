@@ -20,6 +20,7 @@ use evaluator::{Evaluator, EvaluatorError, Job, Purpose};
 use search::{Arm, Ask, Language, Outcome, PROBE, ProgramId, Search, Stage, TUNE};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::arrivals::{Arrivals, Arrived, Done, Evaluated};
 pub use self::champion::compare;
@@ -127,7 +128,8 @@ impl Run {
             outcomes: 0,
         };
         state.forward_progress();
-        let reason = state.drive(deadline).await?;
+        let span = tracing::info_span!("run", run = state.run.store.run());
+        let reason = state.drive(deadline).instrument(span).await?;
         if reason != StopReason::Interrupted && state.run.config.final_report {
             let Run { store, evaluator, config, events, interrupt, .. } = &state.run;
             champion::compare(store, evaluator, config, events, interrupt).await?;
@@ -211,7 +213,7 @@ impl Loop {
         let reads = tune.is_none() && !probe && named.as_deref() != Some(ProposerChoice::Rewrite.name());
         let lessons = if reads { Some(self.wanted_lessons().await?) } else { None };
         self.proposing += 1;
-        self.tasks.spawn(async move {
+        let propose = async move {
             if let Some(lessons) = lessons {
                 let Ok(lessons) = lessons.get().await else { return Done::Abandoned };
                 origin.lesson = lessons.as_ref().map(|lessons| lessons.version);
@@ -223,7 +225,8 @@ impl Loop {
                 None => proposer.propose(request).await,
             };
             Done::proposed(number, origin, inspirations, proposal, language)
-        });
+        };
+        self.tasks.spawn(propose.instrument(tracing::info_span!("propose", number)));
         Ok(())
     }
 
@@ -283,10 +286,12 @@ impl Loop {
         let kernel = told.code.as_ref().map_or_else(String::new, |code| code.hash.to_string());
         let shown = source.as_str().into();
         let job = Job { id: told.id.0, program: source, kernel, purpose: Purpose::Search };
-        self.tasks.spawn(async move {
+        let span = tracing::info_span!("evaluate", number = job.id);
+        let evaluate = async move {
             let report = evaluator.evaluate(job).await;
             Done::Evaluated(Box::new(Evaluated { told, source: shown, report }))
-        });
+        };
+        self.tasks.spawn(evaluate.instrument(span));
     }
 
     /// Waits for a task, an interrupt or the deadline, unless something is there to be stored; and takes in what all
@@ -373,7 +378,8 @@ impl Loop {
     /// Stores what has come, in one transaction, and only then lets anybody know of it.
     async fn store_arrivals(&mut self) -> Result<(), Failure> {
         let (records, arrived) = self.arrivals.take();
-        self.run.store.records(&records).await?;
+        let span = tracing::info_span!("store", records = records.len());
+        self.run.store.records(&records).instrument(span).await?;
         for arrived in arrived {
             match arrived {
                 Arrived::Proposed(proposed, event) => {

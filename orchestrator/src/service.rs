@@ -7,6 +7,7 @@ pub mod events;
 pub mod extract;
 pub mod guard;
 mod login;
+mod metrics;
 pub(crate) mod pages;
 pub mod problem;
 pub mod run_state;
@@ -26,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::guard::Guard;
+use self::metrics::Metrics;
 use self::problem::Problem;
 use self::runner::Runner;
 pub use self::settings::{Settings, Token};
@@ -47,6 +49,7 @@ pub struct Service(Arc<Inner>);
 struct Inner {
     db: ProgramDb,
     guard: Guard,
+    metrics: Metrics,
     runner: Runner,
     /// The end of what is stored; event streams wait for it to move.
     end: watch::Sender<FeedPlace>,
@@ -61,12 +64,13 @@ impl Service {
     /// # Errors
     /// The system gives no randomness.
     pub fn new(db: ProgramDb, settings: Settings) -> io::Result<Self> {
-        let guard = Guard::new(&settings)?;
+        let (guard, metrics) = (Guard::new(&settings)?, Metrics::new());
         let runner = Runner::new(db.clone(), &settings);
         let (end, closing) = (watch::Sender::default(), CancellationToken::new());
         Ok(Self(Arc::new(Inner {
             db,
             guard,
+            metrics,
             runner,
             end,
             questions: Arc::new(Semaphore::new(QUESTIONS)),
@@ -99,12 +103,14 @@ pub fn router(service: Service) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .merge(login::routes())
+        .merge(metrics::routes())
         .merge(api::routes())
         .merge(pages::routes(&service))
         .fallback(async || Problem::not_found("there is nothing at this address; / is the start"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn_with_state(service.clone(), guard::watch))
+        .layer(axum::middleware::from_fn_with_state(service.clone(), metrics::count))
         .with_state(service)
 }
 

@@ -242,6 +242,48 @@ fn programs_are_listed_page_by_page_in_any_order() {
 }
 
 #[test]
+fn metrics_are_text_for_prometheus_and_name_no_addresses() {
+    let project = project();
+    let server = Server::start(&project, &[]);
+    for path in ["/api/v1/runs/1", "/api/v1/runs/99", "/nothing/at/all", "/nothing/else"] {
+        server.get(path);
+    }
+    let mut stream = server.events("/api/v1/events", &[]);
+    stream.next().unwrap();
+    let answer = server.get("/metrics");
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    let metrics = answer.body;
+    let value = |line: &str| {
+        let found = metrics.lines().find_map(|found| found.strip_prefix(line));
+        let found = found.unwrap_or_else(|| panic!("no {line} in\n{metrics}"));
+        found.trim().parse::<f64>().unwrap()
+    };
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    assert!(near(value("evolve_run_proposals_total{run=\"1\"}"), 12.0));
+    assert!(near(value("evolve_run_state{run=\"1\",state=\"ended\"}"), 1.0));
+    assert!(near(value("evolve_run_pending{run=\"1\"}"), 0.0));
+    let best = server.read("/api/v1/runs/1")["best"]["score"].as_f64().unwrap();
+    assert!(near(value("evolve_run_best_score{run=\"1\"}"), best));
+    assert!(near(value("evolve_event_streams"), 1.0));
+    let route = "route=\"/api/v1/runs/{run}\"";
+    assert!(near(
+        value(&format!("evolve_http_requests_total{{method=\"GET\",{route},status=\"404\"}}")),
+        1.0
+    ));
+    assert!(near(value("evolve_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"}"), 2.0));
+    assert!(near(value(&format!("evolve_http_request_seconds_count{{{route}}}")), 2.0));
+    assert!(metrics.ends_with("# EOF\n") && !metrics.contains("/nothing"), "{metrics}");
+    // Every outcome is one of the kinds that are told.
+    let outcomes: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("evolve_run_outcomes_total{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum();
+    assert!(near(outcomes, 13.0), "{metrics}");
+}
+
+#[test]
 fn sql_reads_within_limits_and_does_nothing_else() {
     let project = project();
     let server = Server::start(&project, &[]);

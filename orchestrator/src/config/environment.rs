@@ -92,6 +92,11 @@ pub fn has_screen() -> bool {
     std::env::var("TERM").is_ok_and(|terminal| !terminal.is_empty() && terminal != "dumb")
 }
 
+/// Where spans are sent, if not said otherwise: OpenTelemetry's own variable for it.
+pub fn otlp_endpoint() -> Option<String> {
+    std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|endpoint| !endpoint.trim().is_empty())
+}
+
 /// Whether a variable is there and not empty.
 pub(super) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())

@@ -25,7 +25,7 @@ mod refusal;
 pub mod settings;
 mod stream;
 pub(crate) mod tokens;
-mod transport;
+pub(crate) mod transport;
 
 pub use budget::Spent;
 pub use ensemble::RunContext;

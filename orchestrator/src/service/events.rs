@@ -16,6 +16,7 @@ use program_db::{Change, FeedPlace, RunId};
 use tokio::sync::watch;
 
 use super::Service;
+use super::metrics::OpenStream;
 use super::problem::Problem;
 
 /// How often it is looked whether something was stored, while somebody listens.
@@ -86,6 +87,7 @@ pub fn stream(service: &Service, place: FeedPlace, run: Option<RunId>) -> Respon
         place,
         run,
         opened: false,
+        _counted: service.0.metrics.stream(),
         read: VecDeque::new(),
     };
     Sse::new(following.events()).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
@@ -97,6 +99,7 @@ struct Following {
     place: FeedPlace,
     run: Option<RunId>,
     opened: bool,
+    _counted: OpenStream,
     read: VecDeque<Change>,
 }
 

@@ -243,7 +243,7 @@ fn causes(error: &dyn Error) -> String {
 }
 
 /// TLS needs one implementation per process; whoever comes first has installed the same.
-fn install_cryptography() {
+pub(crate) fn install_cryptography() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _: Result<(), Arc<_>> = rustls::crypto::ring::default_provider().install_default();
     }
