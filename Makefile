@@ -33,7 +33,15 @@ demo: build mlx ## evolve the quantized LoRA kernel on this machine; no API key 
 	@echo "  evolve best --out best.rs | evolve query 'verdict = improved order by score desc' | evolve show 1 | evolve diff 0 1"
 	@echo "  README.md says how to search with a language model, and how to bring your own problem"
 
-test: mlx test-rust test-api test-mlx ## all tests, the slow ones in their short form
+# Many tests wait for processes of theirs, so the two workspaces are tested beside each other. Everything of the harness is built before.
+test: mlx ## all tests, the slow ones in their short form
+	@echo "== building the tests of the MLX harness"
+	@$(SETUP) cargo -- test --release --workspace --no-run
+	@echo "== tests of the MLX harness, beside those of the workspace: their output comes after"
+	@$(MAKE) --no-print-directory test-mlx > $(MLX_TARGET)/tests.log 2>&1 & beside=$$!; \
+	  $(MAKE) --no-print-directory test-rust test-api; code=$$?; \
+	  wait $$beside; beside=$$?; cat $(MLX_TARGET)/tests.log; \
+	  test $$code = 0 -a $$beside = 0 || { echo "== tests failed: workspace and service $$code, MLX harness $$beside"; exit 1; }
 	@echo "== all tests passed. Next: make demo"
 
 test-rust:

@@ -13,6 +13,8 @@ pub(super) struct Scale {
 impl Scale {
     /// Over a range, widened to round numbers; `least` is the width that it has at least. It goes from `left` to `right`.
     pub(super) fn over((low, high): (f64, f64), least: f64, (left, right): (f64, f64)) -> Self {
+        let lacking = (least - (high - low)).max(0.0) / 2.0;
+        let (low, high) = (low - lacking, high + lacking);
         let width = (high - low).max(least);
         let rough = width / 6.0;
         let power = 10_f64.powf(rough.log10().floor());
