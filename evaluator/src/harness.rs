@@ -52,7 +52,12 @@ pub fn read(path: Option<&Path>) -> Result<Harness, HarnessError> {
     if harness.protocol != PROTOCOL {
         return Err(HarnessError::Other { path: path.to_owned() });
     }
-    let folders = harness.dependencies.iter().chain(&harness.libraries);
+    let folders = harness
+        .dependencies
+        .iter()
+        .chain(&harness.libraries)
+        .chain(&harness.headers)
+        .chain(&harness.compiled);
     let parts =
         [&harness.runner, &harness.grader, &harness.kernel_api, &harness.rustc].into_iter().chain(folders);
     let missing = parts.into_iter().find(|part| !part.exists()).cloned();
