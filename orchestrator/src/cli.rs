@@ -71,7 +71,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a search (or, with --resume, go on with the latest). Also as OpenEvolve is called: `evolve run
-    /// INITIAL_PROGRAM EVALUATOR --config config.yaml`.
+    /// INITIAL_PROGRAM EVALUATOR --config config.yaml`, or `evolve run FOLDER`.
     Run(Box<RunArgs>),
     /// Go on with a search from where its database ends.
     Resume(ResumeArgs),
@@ -138,6 +138,7 @@ pub enum Command {
     /// Evaluate one program file as the search would, without storing anything.
     Evaluate {
         /// The program.
+        #[arg(id = "initial_program", value_name = "PROGRAM")]
         program: PathBuf,
         /// An evaluator as OpenEvolve has it: a Python file with `evaluate(path)`, or an executable that prints JSON.
         evaluator: Option<PathBuf>,
@@ -197,7 +198,7 @@ pub enum Command {
 /// `evolve run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The configuration (default: config.yaml here; as OpenEvolve is called: none, and its defaults).
+    /// The configuration (default: config.yaml here; as OpenEvolve is called: none, and its defaults; of a folder: its own).
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// OpenEvolve's call.
@@ -215,29 +216,28 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "As OpenEvolve is called")]
 pub struct OpenEvolveArgs {
-    /// The program to start from.
-    #[arg(requires = "evaluator")]
+    /// The program to start from; or alone a folder with `initial_program.*`, `evaluator.py` and perhaps `config.yaml`.
     pub initial_program: Option<PathBuf>,
     /// A Python file with `evaluate(path)`, or an executable that prints JSON.
     pub evaluator: Option<PathBuf>,
     /// Where results go: the database, `best/best_program.*` and `best/best_program_info.json` [default:
     /// `openevolve_output` beside the initial program].
-    #[arg(short, long, value_name = "DIR", requires = "evaluator")]
+    #[arg(short, long, value_name = "DIR", requires = "initial_program")]
     pub output: Option<PathBuf>,
     /// Go on from an OpenEvolve checkpoint, which is imported as a run of its own, or from an output folder of evolve's.
-    #[arg(long, value_name = "DIR", requires = "evaluator", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR", requires = "initial_program", conflicts_with = "resume")]
     pub checkpoint: Option<PathBuf>,
     /// How much is said: WARNING and above only warnings, DEBUG what happens inside.
-    #[arg(short, long, value_enum, ignore_case = true, value_name = "LEVEL", requires = "evaluator")]
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "LEVEL", requires = "initial_program")]
     pub log_level: Option<LogLevel>,
     /// Base of the model's endpoint, in place of the configuration's.
-    #[arg(long, value_name = "URL", requires = "evaluator")]
+    #[arg(long, value_name = "URL", requires = "initial_program")]
     pub api_base: Option<String>,
     /// The model, in place of the configuration's.
-    #[arg(long, value_name = "NAME", requires = "evaluator")]
+    #[arg(long, value_name = "NAME", requires = "initial_program")]
     pub primary_model: Option<String>,
     /// A second model, asked in a fifth of the cases.
-    #[arg(long, value_name = "NAME", requires = "evaluator")]
+    #[arg(long, value_name = "NAME", requires = "initial_program")]
     pub secondary_model: Option<String>,
     /// What the evaluator may do.
     #[command(flatten)]
@@ -245,19 +245,19 @@ pub struct OpenEvolveArgs {
 }
 
 /// What an evaluator may do besides computing and reading its folder.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 pub struct AccessArgs {
     /// The Python interpreter for the evaluator [default: python3 in PATH, so that of an active environment].
-    #[arg(long, value_name = "FILE", requires = "evaluator")]
+    #[arg(long, value_name = "FILE", requires = "initial_program")]
     pub python: Option<PathBuf>,
     /// Let the evaluator use the network.
-    #[arg(long, requires = "evaluator")]
+    #[arg(long, requires = "initial_program")]
     pub allow_network: bool,
     /// Let the evaluator read this file or folder too.
-    #[arg(long, value_name = "PATH", requires = "evaluator")]
+    #[arg(long, value_name = "PATH", requires = "initial_program")]
     pub allow_read: Vec<PathBuf>,
     /// Let the evaluator, and the programs it runs, see this environment variable.
-    #[arg(long, value_name = "NAME", requires = "evaluator")]
+    #[arg(long, value_name = "NAME", requires = "initial_program")]
     pub pass_env: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ mod browse;
 mod calibrate;
 mod doctor;
 mod evaluate;
+mod example;
 mod export;
 mod import;
 mod mcp;
@@ -21,7 +22,7 @@ mod table;
 mod watch;
 
 pub(crate) use self::open::storage;
-use crate::cli::{Cli, Command};
+use crate::cli::{AccessArgs, Cli, Command};
 use crate::exit_code::{ExitCode, Failure};
 use crate::text;
 
@@ -62,6 +63,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             let config = match evaluator {
                 Some(evaluator) => {
                     openevolve::evaluating(&program, &evaluator, config.as_deref(), &access, no_sandbox)?
+                }
+                None if access != AccessArgs::default() => {
+                    let message = "what the evaluator may do is said where EVALUATOR is named, else in problem.yaml (`sandbox`)";
+                    return Err(Failure::usage(message.to_owned()));
                 }
                 None => evaluate::configured(config.as_deref(), no_sandbox)?,
             };

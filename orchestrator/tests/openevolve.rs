@@ -82,6 +82,26 @@ fn openevolves_call_runs_its_folder_and_leaves_what_its_users_look_for() {
 }
 
 #[test]
+fn a_folder_alone_runs_and_what_is_named_wrongly_says_how_to() {
+    let project = folder();
+    project.succeed(&["run", ".", "--proposer", "rewrite", "-i", "2"]);
+    let rows = project.sql("select count(*) as n from outcome");
+    assert_eq!(rows[0]["n"], 3);
+    let words = project.fail(2, &["run", ".", "evaluator.py", "--proposer", "rewrite"]);
+    assert!(
+        words.contains("the initial program is a folder") && words.contains("evolve run FOLDER"),
+        "{words}"
+    );
+    let words = project.fail(2, &["run", "initial_program.py"]);
+    assert!(words.contains("its evaluator isn't named"), "{words}");
+    std::fs::remove_file(project.path("evaluator.py")).unwrap();
+    let words = project.fail(2, &["run", "."]);
+    assert!(words.contains("there is no `evaluator.*` in it"), "{words}");
+    let words = project.fail(2, &["evaluate", "initial_program.py", "--allow-network"]);
+    assert!(words.contains("where EVALUATOR is named"), "{words}");
+}
+
+#[test]
 fn a_second_call_is_another_run_and_resume_goes_on_with_the_first() {
     let project = folder();
     project.succeed(&call(&["--proposer", "rewrite", "-i", "3", "-o", "results"]));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use program_db::{ProgramDb, RunId};
 
+use super::example::Example;
 use super::import::Imported;
 use super::open::storage;
 use super::text::printable;
@@ -16,24 +17,23 @@ use crate::exit_code::{ExitCode, Failure};
 pub(super) async fn run(
     db: Option<&Path>,
     arguments: &RunArgs,
-    initial: &Path,
-    evaluator: &Path,
+    Example { initial, evaluator, config }: Example,
 ) -> Result<ExitCode, Failure> {
+    let (initial, evaluator, given_config) = (&*initial, &*evaluator, config.as_deref());
     let given = &arguments.openevolve;
     let mut call = call(given, initial, evaluator)?;
     call.proposer.clone_from(&arguments.overrides.proposer);
     let source = given.checkpoint.as_deref().map(Source::find).transpose()?;
     let imported = match &source {
         Some(Source::Checkpoint(folder)) => {
-            let imported = Imported::read(folder, Some(initial), arguments.config.as_deref())?;
+            let imported = Imported::read(folder, Some(initial), given_config)?;
             call.free_frame = imported.plan.frames_differ;
             Some(imported)
         }
         _ => None,
     };
-    let mut config =
-        openevolve::read(call, arguments.config.as_deref(), &arguments.overrides).map_err(Failure::usage)?;
-    say_notes(&mut config, given, arguments.config.as_deref());
+    let mut config = openevolve::read(call, given_config, &arguments.overrides).map_err(Failure::usage)?;
+    say_notes(&mut config, given, given_config);
     let path = match &source {
         Some(Source::Own(path)) => path.clone(),
         _ => db.unwrap_or(&config.database).to_owned(),

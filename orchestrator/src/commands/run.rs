@@ -9,6 +9,7 @@ use program_db::{DbError, NewProgram, NewRun, ProgramDb, RunId};
 use search::{Fingerprint, Outcome};
 use tokio_util::sync::CancellationToken;
 
+use super::example::Example;
 use super::open::{self, storage};
 use super::text::printable;
 use super::{alarm, best_folder, openevolve};
@@ -22,10 +23,8 @@ use crate::run::{Run, Store};
 use crate::{progress, report};
 
 pub(super) async fn run(db: Option<&Path>, arguments: &RunArgs) -> Result<ExitCode, Failure> {
-    if let (Some(initial), Some(evaluator)) =
-        (&arguments.openevolve.initial_program, &arguments.openevolve.evaluator)
-    {
-        return Box::pin(openevolve::run(db, arguments, initial, evaluator)).await;
+    if let Some(example) = Example::of(arguments)? {
+        return Box::pin(openevolve::run(db, arguments, example)).await;
     }
     let config = arguments.config.as_deref().unwrap_or(Path::new("config.yaml"));
     let config = Config::read(config, &arguments.overrides).map_err(Failure::usage)?;

@@ -109,7 +109,8 @@ fn absolute(path: &Path) -> PathBuf {
 fn existing(path: &Path, what: &str) -> Result<PathBuf, ConfigError> {
     match path.canonicalize() {
         Ok(found) if found.is_file() => Ok(found),
-        Ok(_) => Err(ConfigError::new(path, format!("{what} is a folder")).hint("name the file in it")),
+        Ok(_) => Err(ConfigError::new(path, format!("{what} is a folder"))
+            .hint("name the file in it, or call `evolve run FOLDER` with nothing else")),
         Err(error) => {
             Err(ConfigError::new(path, format!("{what} can't be read: {error}"))
                 .hint(yaml::nearest_file(path)))
