@@ -45,13 +45,23 @@ impl ProgramDb {
         }
     }
 
+    /// An outcome as its column has it; none for a number without one.
     pub(crate) fn read_outcome(
         &self,
         run: RunId,
         number: ProgramId,
         json: Option<&str>,
     ) -> Result<Option<Outcome>, DbError> {
-        json.map(serde_json::from_str).transpose().map_err(|error| {
+        json.map(|json| self.parse_outcome(run, number, json)).transpose()
+    }
+
+    pub(crate) fn parse_outcome(
+        &self,
+        run: RunId,
+        number: ProgramId,
+        json: &str,
+    ) -> Result<Outcome, DbError> {
+        serde_json::from_str(json).map_err(|error| {
             self.unreadable(format!("the outcome of proposal {number} of run {run}"), &error)
         })
     }

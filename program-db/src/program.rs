@@ -185,10 +185,15 @@ impl ProgramDb {
     }
 
     /// The program with the highest score among the numbers below one; of equal ones the earliest.
+    ///
+    /// It goes down the scores, not up the numbers (the `+` sees to that): a running search asks for nearly all of them.
     pub async fn best_below(&self, run: RunId, limit: ProgramId) -> Result<Option<Program>, DbError> {
         let row: Option<Row> = sqlx::query_as(select!(
-            "FROM outcome JOIN proposal USING (run_id, number) JOIN program USING (run_id, number)
-             WHERE run_id = ? AND score IS NOT NULL AND number < ? ORDER BY score DESC, number LIMIT 1"
+            "FROM proposal JOIN program USING (run_id, number) JOIN outcome USING (run_id, number)
+             WHERE run_id = ?1 AND number = (
+                 SELECT number FROM outcome INDEXED BY outcome_by_score
+                 WHERE run_id = ?1 AND score IS NOT NULL AND +number < ?2 ORDER BY score DESC, number LIMIT 1
+             )"
         ))
         .bind(run)
         .bind(limit.0.cast_signed())
@@ -201,9 +206,11 @@ impl ProgramDb {
     /// The program with the highest score among those whose verdict is `improved`.
     pub async fn incumbent(&self, run: RunId) -> Result<Option<Program>, DbError> {
         let row: Option<Row> = sqlx::query_as(select!(
-            "FROM outcome JOIN proposal USING (run_id, number) JOIN program USING (run_id, number)
-             WHERE run_id = ? AND score IS NOT NULL AND verdict = 'improved'
-             ORDER BY score DESC, number LIMIT 1"
+            "FROM proposal JOIN program USING (run_id, number) JOIN outcome USING (run_id, number)
+             WHERE run_id = ?1 AND number = (
+                 SELECT number FROM outcome INDEXED BY outcome_by_score
+                 WHERE run_id = ?1 AND score IS NOT NULL AND verdict = 'improved' ORDER BY score DESC, number LIMIT 1
+             )"
         ))
         .bind(run)
         .fetch_optional(self.readers())

@@ -489,3 +489,44 @@ async fn the_last_wish_of_a_session_counts() {
     assert_eq!(db.wish(second).await.unwrap(), None);
     assert!(db.store_wish(99, Wish::Stop).await.is_err(), "no such session");
 }
+
+#[tokio::test]
+async fn what_lessons_are_drawn_from_are_the_finished_proposals_beside_their_parents() {
+    let (_folder, db) = database().await;
+    let run = history(&db).await;
+    let descents = db.descents(run, 1..6).await.unwrap();
+    let numbers: Vec<u64> = descents.iter().map(|descent| descent.number.0).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5], "6 isn't finished, and 0 wasn't asked for");
+    for descent in descents {
+        let (proposal, number) = (db.proposal(run, descent.number).await.unwrap(), descent.number);
+        let parent = proposal.parent.unwrap();
+        assert_eq!(descent.operator, proposal.operator);
+        assert_eq!(Some(descent.outcome), db.outcome(run, number).await.unwrap());
+        assert_eq!(descent.source, db.program(run, number).await.ok().map(|program| program.source));
+        assert_eq!(descent.parent_outcome, db.outcome(run, parent).await.unwrap());
+        assert_eq!(descent.parent_source, Some(db.program(run, parent).await.unwrap().source));
+    }
+    assert_eq!(db.descents(run + 1, 0..100).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_best_below_a_number_is_the_earliest_of_the_best_ones_before_it() {
+    let (_folder, db) = database().await;
+    let run = db.create_run(&new_run()).await.unwrap();
+    let other = db.create_run(&new_run()).await.unwrap();
+    let best = async |limit| db.best_below(run, ProgramId(limit)).await.unwrap().map(|best| best.number.0);
+    assert_eq!(best(100).await, None);
+    for (number, score) in [(0, 1.0), (1, 0.5), (2, 2.0), (3, 2.0), (4, 3.0)] {
+        for run in [run, other] {
+            if number > 0 {
+                db.store_proposal(run, &new_proposal(number, 0)).await.unwrap();
+            }
+            let score = if run == other { score + 10.0 } else { score };
+            let verdict = if number == 3 { Verdict::Improved } else { Verdict::Inconclusive };
+            db.store_evaluation(run, ProgramId(number), &evaluation(measured(score, verdict))).await.unwrap();
+        }
+    }
+    assert_eq!([best(0).await, best(1).await, best(2).await], [None, Some(0), Some(0)]);
+    assert_eq!([best(3).await, best(4).await, best(5).await], [Some(2), Some(2), Some(4)]);
+    assert_eq!(db.incumbent(run).await.unwrap().map(|best| best.number.0), Some(3));
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use program_db::{DbError, LessonAttempt, NewLesson, ProgramDb, RunId};
+use program_db::{Descent, LessonAttempt, NewLesson, ProgramDb, RunId};
 use search::{Language, Outcome, ProgramId};
 use similar::TextDiff;
 use tokio::sync::watch;
@@ -149,25 +149,12 @@ impl Order {
         language: Language,
         problem: &Arc<ProblemText>,
     ) -> Result<Material, Failure> {
-        let mut tried = Vec::new();
-        for number in self.numbers.clone().filter(|number| *number > 0) {
-            let id = ProgramId(number);
-            let proposal = db.proposal(run, id).await.map_err(storage)?;
-            let Some(outcome) = db.outcome(run, id).await.map_err(storage)? else { continue };
-            // What was never read says nothing about programs.
-            if matches!(outcome, Outcome::NoProposal { .. }) {
-                continue;
-            }
-            let (mut parent, mut change) = (None, None);
-            if let Some(of) = proposal.parent {
-                parent = db.outcome(run, of).await.map_err(storage)?;
-                if let (Some(old), Some(new)) = (source(db, run, of).await?, source(db, run, id).await?) {
-                    change =
-                        Some(TextDiff::from_lines(&old, &new).unified_diff().context_radius(0).to_string());
-                }
-            }
-            tried.push(Tried { id: number, operator: proposal.operator, outcome, parent, change });
-        }
+        // One query for all of them: a running search waits for this.
+        let descents =
+            db.descents(run, self.numbers.start.max(1)..self.numbers.end).await.map_err(storage)?;
+        // What was never read says nothing about programs.
+        let read = descents.into_iter().filter(|it| !matches!(it.outcome, Outcome::NoProposal { .. }));
+        let tried = read.map(tried).collect();
         let best = db.best_below(run, ProgramId(self.numbers.end)).await.map_err(storage)?;
         let best = best.map(|program| Exhibit::new(program.number, program.source, program.outcome));
         let (version, most) = (self.version, self.most);
@@ -193,10 +180,17 @@ impl Order {
     }
 }
 
-async fn source(db: &ProgramDb, run: RunId, id: ProgramId) -> Result<Option<String>, Failure> {
-    match db.program(run, id).await {
-        Ok(program) => Ok(Some(program.source)),
-        Err(DbError::NoProgram { .. }) => Ok(None),
-        Err(error) => Err(storage(error)),
+/// A proposal with the lines that it changed.
+fn tried(descent: Descent) -> Tried {
+    let change = descent
+        .parent_source
+        .zip(descent.source)
+        .map(|(old, new)| TextDiff::from_lines(&old, &new).unified_diff().context_radius(0).to_string());
+    Tried {
+        id: descent.number.0,
+        operator: descent.operator,
+        outcome: descent.outcome,
+        parent: descent.parent_outcome,
+        change,
     }
 }
