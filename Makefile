@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # With CARGO_TARGET_DIR set, the MLX workspace builds beside the main one, never into it: its flags differ.
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 MLX_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR)/mlx,$(CURDIR)/evaluator/mlx/target)
-SETUP = cd evaluator/mlx && CARGO_TARGET_DIR=$(MLX_TARGET) cargo run --quiet --release -p mlx-setup --
+SETUP = cd evaluator/mlx && CARGO_TARGET_DIR=$(MLX_TARGET) cargo run --quiet --release -p mlx-setup -- --checkout "$(CURDIR)"
 CACHE := $(if $(EVOLVE_CACHE),$(EVOLVE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/evolve)
 MLX_VERSION := 0.32.2
 OPENEVOLVE_VERSION := 0.4.0
