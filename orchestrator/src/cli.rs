@@ -186,6 +186,9 @@ pub enum Command {
         /// The configuration to check.
         #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
         config: PathBuf,
+        /// Ask each model once, with a request of some tokens: is it there, are key and name accepted, does it stream.
+        #[arg(long, conflicts_with = "attacks")]
+        endpoint: bool,
         /// The attack suite.
         #[command(flatten)]
         attacks: AttackArgs,

@@ -81,9 +81,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Prompt(arguments) => prompt::prompt(db, &arguments).await,
         Command::Lessons { run, all, json } => prompt::lessons(db, run, all, json).await,
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments).await,
-        Command::Doctor { config, attacks, json } if attacks.attacks.is_some() => {
+        Command::Doctor { config, attacks, json, .. } if attacks.attacks.is_some() => {
             attacks::attacks(&config, &attacks, json).await
         }
-        Command::Doctor { config, json, .. } => doctor::doctor(db, &config, json).await,
+        Command::Doctor { config, endpoint, json, .. } => doctor::doctor(db, &config, endpoint, json).await,
     }
 }

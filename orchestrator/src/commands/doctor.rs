@@ -1,4 +1,4 @@
-//! `evolve doctor`: what works on this machine, and what to do about what doesn't.
+//! `evolve doctor`: what works on this machine, and what to do about what doesn't; with `--endpoint` also whether models can be asked.
 
 use std::path::Path;
 
@@ -9,10 +9,13 @@ use program_db::ProgramDb;
 use serde::Serialize;
 
 use super::open;
+use super::text::printable;
 use crate::cli::Overrides;
 use crate::config::Config;
 use crate::exit_code::{ExitCode, Failure};
-use crate::proposer::llm::RunContext;
+use crate::proposer::llm::{Probe, Probed, RunContext, StepState};
+
+const ENDPOINT: &str = "endpoint";
 
 /// One thing looked at.
 #[derive(Debug, Serialize)]
@@ -30,10 +33,20 @@ enum State {
     Fail,
 }
 
-pub(super) async fn doctor(db: Option<&Path>, config: &Path, json: bool) -> Result<ExitCode, Failure> {
+pub(super) async fn doctor(
+    db: Option<&Path>,
+    config: &Path,
+    endpoint: bool,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let mut findings = vec![note("evolve", format!("{} on {}", env!("CARGO_PKG_VERSION"), platform()))];
     match Config::read(config, &Overrides::default()) {
-        Ok(config) => examine(db, &config, &mut findings).await,
+        Ok(config) => {
+            examine(db, &config, endpoint, &mut findings).await;
+            if endpoint {
+                findings.extend(models(&config).await);
+            }
+        }
         Err(error) => findings.push(fail("configuration", error.to_string())),
     }
     if json {
@@ -48,11 +61,16 @@ pub(super) async fn doctor(db: Option<&Path>, config: &Path, json: bool) -> Resu
             println!("{mark}  {subject:<14} {}", detail.replace('\n', "\n                     "));
         }
     }
-    let healthy = findings.iter().all(|finding| finding.state != State::Fail);
-    Ok(if healthy { ExitCode::Success } else { ExitCode::Internal })
+    let failed: Vec<&Finding> = findings.iter().filter(|finding| finding.state == State::Fail).collect();
+    Ok(match failed[..] {
+        [] => ExitCode::Success,
+        // Everything here is well, so it is theirs.
+        _ if failed.iter().all(|finding| finding.subject == ENDPOINT) => ExitCode::Endpoint,
+        _ => ExitCode::Internal,
+    })
 }
 
-async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>) {
+async fn examine(db: Option<&Path>, config: &Config, asks: bool, findings: &mut Vec<Finding>) {
     findings.push(ok("configuration", config.path.display().to_string()));
     findings.push(ok("problem", config.problem.problem.name().to_owned()));
     if let Problem::Kernel(_) = config.problem.problem {
@@ -85,7 +103,36 @@ async fn examine(db: Option<&Path>, config: &Config, findings: &mut Vec<Finding>
     } else {
         note("database", format!("{} (made by the first run)", path.display()))
     });
-    findings.push(proposer(config));
+    findings.push(proposer(config, asks));
+}
+
+/// What each model said to a request of some tokens.
+async fn models(config: &Config) -> Vec<Finding> {
+    let Some(llm) = config.llm.as_ref().filter(|_| config.asks_model()) else {
+        let words = "no model is configured, so nobody was asked";
+        return vec![note(ENDPOINT, words.to_owned())];
+    };
+    let probes = match Probe::each(llm) {
+        Ok(probes) => probes,
+        Err(error) => return vec![fail(ENDPOINT, format!("{}\nhint: {}", error.what, error.hint))],
+    };
+    let mut findings = Vec::new();
+    for probe in probes {
+        eprintln!("{}", printable(&probe.announcement()));
+        findings.push(probed(&probe.ask().await));
+    }
+    findings
+}
+
+fn probed(probed: &Probed) -> Finding {
+    let mut lines = vec![probed.whom.clone()];
+    lines.extend(probed.steps.iter().map(|step| {
+        let mark = if step.state == StepState::Fails { "FAILED " } else { "" };
+        format!("{mark}{}: {}", step.subject, step.words)
+    }));
+    lines.extend(probed.hint.as_ref().map(|hint| format!("hint: {hint}")));
+    let detail = printable(&lines.join("\n"));
+    if probed.works() { ok(ENDPOINT, detail) } else { fail(ENDPOINT, detail) }
 }
 
 /// Which Python evaluates, if one does.
@@ -130,7 +177,7 @@ async fn sandbox() -> Finding {
     }
 }
 
-fn proposer(config: &Config) -> Finding {
+fn proposer(config: &Config, asks: bool) -> Finding {
     match open::proposer(config, &RunContext::default()) {
         Err(failure) => fail("proposer", failure.message),
         Ok(_) => match &config.llm {
@@ -139,7 +186,8 @@ fn proposer(config: &Config) -> Finding {
                 let key = if key { "with a key" } else { "without a key" };
                 let models: Vec<&str> = llm.models.iter().map(|model| model.name.as_str()).collect();
                 let names = config.proposer_names();
-                ok("proposer", format!("{names}: {} at {} {key}", models.join(", "), llm.api_base))
+                let asked = if asks { "" } else { " (not asked: `--endpoint` does)" };
+                ok("proposer", format!("{names}: {} at {} {key}{asked}", models.join(", "), llm.api_base))
             }
             _ => ok("proposer", config.proposer_names()),
         },

@@ -20,6 +20,7 @@ mod ensemble;
 mod health;
 mod model;
 mod price;
+mod probe;
 mod proxy;
 mod refusal;
 pub mod settings;
@@ -32,6 +33,7 @@ pub use ensemble::RunContext;
 use ensemble::{Call, Ensemble};
 pub(crate) use model::unpriced;
 pub use price::{Price, PriceTable};
+pub use probe::{Probe, Probed, Step, StepState};
 pub use proxy::EnvironmentProxies;
 pub use settings::{LlmSettings, ModelSettings};
 

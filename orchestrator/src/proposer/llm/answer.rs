@@ -15,6 +15,8 @@ pub(super) struct Answer {
     content: Content,
     /// As the endpoint counts them, if it does.
     pub(super) tokens: Option<Tokens>,
+    /// Whether it came in pieces.
+    pub(super) streamed: bool,
     /// Bytes of text and reasoning, for what wasn't counted.
     bytes: usize,
 }
@@ -30,7 +32,7 @@ enum Content {
 impl Answer {
     /// No answer at all after everything that was tried, but perhaps a part of one.
     pub(super) fn nothing(reason: String, received: Option<String>) -> Self {
-        Self { content: Content::Nothing { reason, received }, tokens: None, bytes: 0 }
+        Self { content: Content::Nothing { reason, received }, tokens: None, streamed: false, bytes: 0 }
     }
 
     /// Reads a chat completion.
@@ -38,7 +40,8 @@ impl Answer {
         let message = |key: &str| body.pointer(&format!("/choices/0/message/{key}"));
         let reasoning = message("reasoning_content").or_else(|| message("reasoning"));
         let bytes = stream::content(message("content")).len() + stream::content(reasoning).len();
-        Self { content: content(body), tokens: body.get("usage").and_then(Tokens::read), bytes }
+        let streamed = body.get("object").and_then(Value::as_str) == Some(stream::STREAMED);
+        Self { content: content(body), tokens: body.get("usage").and_then(Tokens::read), streamed, bytes }
     }
 
     /// An answer as it was kept in a recording.
@@ -50,7 +53,7 @@ impl Answer {
                 Content::Nothing { reason: "the stored reply is empty".to_owned(), received: None }
             }
         };
-        Self { content, tokens: stored.tokens(), bytes: 0 }
+        Self { content, tokens: stored.tokens(), streamed: false, bytes: 0 }
     }
 
     /// The same for keeping: text, whether it was cut off, and why there is none.

@@ -92,7 +92,7 @@ pub(super) enum Round {
 }
 
 /// How one request ended.
-enum Sent {
+pub(super) enum Sent {
     Answered(Box<Answer>),
     Refused(Refusal),
     Halted(ProposerError),
@@ -221,7 +221,13 @@ impl Endpoint {
     }
 
     /// One request, once it is allowed; what it took goes to the tally and the budget.
-    async fn send(&self, asked: &Asked<'_>, streaming: Streaming, means: &Means, tally: &mut Tally) -> Sent {
+    pub(super) async fn send(
+        &self,
+        asked: &Asked<'_>,
+        streaming: Streaming,
+        means: &Means,
+        tally: &mut Tally,
+    ) -> Sent {
         let sent_bytes = asked.prompt.system.len() + asked.prompt.user.len();
         let worst = Tokens::at_worst(sent_bytes, self.model.longest_reply().unwrap_or(0));
         let allowed = async {
@@ -291,11 +297,13 @@ impl Endpoint {
         Round::Stopped(ProposerError::setup(what, hint), Scope::Model)
     }
 
-    fn streaming(&self) -> Streaming {
+    /// How answers are asked for at present.
+    pub(super) fn streaming(&self) -> Streaming {
         *self.streaming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask_for_less_than(&self, refused: Streaming) {
+    /// From now on answers are asked for more plainly than it was refused.
+    pub(super) fn ask_for_less_than(&self, refused: Streaming) {
         let mut streaming = self.streaming.lock().unwrap_or_else(PoisonError::into_inner);
         // Several requests may have been refused for one and the same reason.
         if *streaming == refused {

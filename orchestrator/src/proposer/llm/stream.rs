@@ -11,6 +11,9 @@ pub(super) const LONGEST_TEXT: usize = 4 * 1024 * 1024;
 /// Longest line of a stream.
 const LONGEST_LINE: usize = LONGEST_TEXT + 64 * 1024;
 
+/// What a completion that was put together here is called, where one that came whole is a `chat.completion`.
+pub(super) const STREAMED: &str = "chat.completion.chunks";
+
 /// Whether more is to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fed {
@@ -77,6 +80,7 @@ impl Pieces {
             }
         }
         Ok(json!({
+            "object": STREAMED,
             "choices": [{ "index": 0, "finish_reason": self.finish, "message": message }],
             "usage": self.usage,
         }))
