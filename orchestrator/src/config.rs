@@ -256,6 +256,13 @@ impl Config {
         {
             return Err(wrong(format!("`prompt.template_dir`: no folder {}", dir.display())));
         }
+        let most = PromptSettings::MOST_ARTIFACT_BYTES;
+        if prompt.max_artifact_bytes > most {
+            return Err(wrong(format!(
+                "`prompt.max_artifact_bytes` is {}, and can be {most} at most: `evolve show N` prints whole artifacts",
+                prompt.max_artifact_bytes
+            )));
+        }
         let evaluator = EvaluatorSettings {
             harness: file.evaluator.harness.map(|harness| folder.join(harness)),
             ..file.evaluator

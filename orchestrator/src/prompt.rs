@@ -33,11 +33,12 @@ pub fn tokens(text: &str) -> usize {
     text.len().div_ceil(3)
 }
 
-/// The templates, parsed and tried once, with the limit on what they make.
+/// The templates, parsed and tried once, with the limits on what they make.
 #[derive(Debug)]
 pub struct Prompts {
     templates: Templates,
     max_tokens: usize,
+    max_artifact_bytes: usize,
 }
 
 /// A prompt: what the model is, and what it is asked.
@@ -67,12 +68,14 @@ impl Prompts {
     /// The built-in templates, with those in the settings' folder instead of the ones of the same name.
     pub fn load(settings: &PromptSettings) -> Result<Self, PromptError> {
         let templates = Templates::load(settings.template_dir.as_deref(), &settings.variants)?;
-        let prompts = Self { templates, max_tokens: settings.max_tokens };
+        let PromptSettings { max_tokens, max_artifact_bytes, .. } = *settings;
+        let prompts = Self { templates, max_tokens, max_artifact_bytes };
         // A mistake in a template must show before the first call is paid for.
         for variants in prompts.templates.each_once() {
             for operator in Operator::ALL {
                 let request = specimen::request();
-                let view = View::of(&request, Form::Edits);
+                // As if artifacts were shown, whether they are or not.
+                let view = View::of(&request, Form::Edits, PromptSettings::MOST_ARTIFACT_BYTES);
                 prompts.messages(operator.name(), &view, &variants)?;
             }
             let material = specimen::material();
@@ -86,7 +89,7 @@ impl Prompts {
         let mut rng = ChaCha8Rng::seed_from_u64(request.seed);
         rng.set_stream(VARIANTS);
         let variants = self.templates.choose(&mut rng);
-        let mut view = View::of(request, form);
+        let mut view = View::of(request, form, self.max_artifact_bytes);
         loop {
             let mut prompt = self.messages(operator.name(), &view, &variants)?;
             let over = self.max_tokens > 0 && prompt.tokens() > self.max_tokens;

@@ -36,6 +36,10 @@ fn a_value_out_of_range_names_the_key() {
     assert!(project.fail(2, &["run"]).contains("`max_wall_seconds` must be above 0"));
     let project = Project::new("search: { exploration_ratio: 1.5 }\n");
     assert!(project.fail(2, &["run"]).contains("exploration_ratio"));
+    let project = Project::new("prompt: { max_artifact_bytes: 40000 }\n");
+    assert!(
+        project.fail(2, &["run"]).contains("`prompt.max_artifact_bytes` is 40000, and can be 32768 at most")
+    );
 }
 
 #[test]

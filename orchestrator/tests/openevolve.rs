@@ -222,6 +222,47 @@ async fn a_model_is_asked_with_the_files_system_message_and_the_openai_key() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn prompts_show_of_artifacts_what_the_file_says() {
+    let server = model().await;
+    let base = format!("{}/v1", server.uri());
+    let long = "'note': 'begin' + 'x' * 40000 + 'end'";
+    let evaluator = EVALUATOR.replace("'note': 'x is %s' % x", long);
+    for (prompt, expected) in [
+        // There the default is 20 KiB.
+        ("{ num_top_programs: 1 }", 20 << 10),
+        ("{ include_artifacts: true, max_artifact_bytes: 500 }", 500),
+        ("{ max_artifact_bytes: 100000 }", 32 << 10),
+        ("{ include_artifacts: false }", 0),
+        ("{ include_artifacts: true, max_artifact_bytes: 0 }", 0),
+    ] {
+        let project = folder();
+        project.write("evaluator.py", &evaluator);
+        project.write(
+            "config.yaml",
+            &format!(
+                "{}prompt: {prompt}\n",
+                CONFIG.replace("prompt: { system_message: Find the best x. }\n", "")
+            ),
+        );
+        let before = server.received_requests().await.unwrap().len();
+        let output = project.command(&call(&["-i", "1", "--api-base", &base])).output().unwrap();
+        let words = text(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        assert_eq!(
+            words.contains("prompt.max_artifact_bytes: 100000 is more than"),
+            prompt.contains("100000"),
+            "{words}"
+        );
+        let asked =
+            String::from_utf8_lossy(&server.received_requests().await.unwrap()[before].body).into_owned();
+        let shown: usize = asked.split(|c| c != 'x').map(str::len).filter(|length| *length > 9).sum();
+        assert!(shown <= expected && shown + 100 >= expected, "{prompt}: {shown} bytes are shown");
+        assert_eq!(asked.contains("`note`"), expected > 0, "{asked}");
+        assert_eq!(asked.contains("beginx") && asked.contains("xend"), expected > 0, "{asked}");
+    }
+}
+
 #[test]
 fn a_program_without_markers_changes_as_a_whole() {
     let project = folder();

@@ -261,6 +261,34 @@ fn what_an_artifact_says_stays_within_its_fence() {
 }
 
 #[test]
+fn of_an_artifact_so_much_is_shown_as_the_settings_say() {
+    let long = format!("[begin,{}end]", "1,".repeat(5000));
+    let mut request = kernel();
+    request.parent.artifacts = vec![("series".into(), long.clone())];
+    let with = |operator: Operator, max_artifact_bytes, request: &Request| {
+        let settings = PromptSettings { max_artifact_bytes, ..PromptSettings::default() };
+        prompts(&settings).render(operator, Form::Edits, request).unwrap().user
+    };
+    let bytes = |prompt: &str| prompt.matches("1,").count() * 2;
+    let (none, some) = (with(Operator::Edit, 0, &request), with(Operator::Edit, 1000, &request));
+    let whole = with(Operator::Edit, 20_000, &request);
+    assert!(!none.contains("`series`") && !none.contains("Its evaluation left"), "{none}");
+    assert!(
+        some.contains("[begin,") && some.contains("end]") && some.contains("bytes left out) ..."),
+        "{some}"
+    );
+    let shown = bytes(&some) - bytes(&none);
+    assert!((800..=1000).contains(&shown), "{shown}");
+    assert!(whole.contains(&long), "{whole}");
+    // What a failure left, which is to be mended, is shown by the same rule.
+    let mut failure = compile_error();
+    failure.artifacts = vec![("stdout".into(), "what the failure said".into())];
+    request.repair = Some(failure);
+    assert!(with(Operator::Repair, 1000, &request).contains("what the failure said"));
+    assert!(!with(Operator::Repair, 0, &request).contains("what the failure said"));
+}
+
+#[test]
 fn a_budget_leaves_the_least_valuable_out_first_and_says_so() {
     let whole = render(Operator::Edit, &kernel());
     assert!(whole.left_out.is_empty() && !whole.user.contains("Left out"));

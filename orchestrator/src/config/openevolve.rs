@@ -242,6 +242,7 @@ fn complete(call: Call, path: &Path, text: &str, overrides: &Overrides) -> Resul
         proposer: Proposers::llm(),
         diff_based_evolution: file.diff_based_evolution.unwrap_or(true),
         search,
+        prompt: map::prompt(&file, &mut notes),
         llm,
         ..ConfigFile::default()
     };

@@ -78,12 +78,15 @@ pub(super) struct LessonsView<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn of(request: &'a Request, form: Form) -> Self {
+    /// `artifact_bytes` is what each artifact may take; with 0 there are none.
+    pub(super) fn of(request: &'a Request, form: Form, artifact_bytes: usize) -> Self {
         let (language, fence_label) = names(request.language);
         let parent = &request.parent;
         let (different, top) =
             request.inspirations.iter().partition::<Vec<_>, _>(|it| request.different.contains(&it.id));
-        let programs = |exhibits: Vec<&'a Exhibit>| exhibits.into_iter().map(ProgramView::of).collect();
+        let program = |exhibit: &'a Exhibit| ProgramView::of(exhibit, artifact_bytes);
+        let programs = |exhibits: Vec<&'a Exhibit>| exhibits.into_iter().map(program).collect();
+        let failed = |failure: &'a Failure| AttemptView::failed(failure, parent, artifact_bytes);
         Self {
             language,
             fence_label,
@@ -92,15 +95,15 @@ impl<'a> View<'a> {
                 Form::FullRewrite => "program",
             },
             problem: ProblemView::of(&request.problem),
-            parent: ProgramView::of(parent),
+            parent: program(parent),
             blocks: evaluator::block::parts(&parent.source).map_or(1, |marked| marked.blocks.len()),
             files: evaluator::bundle::split(&parent.source).map_or(1, |files| files.len()),
             top: programs(top),
             different: programs(different),
-            partner: request.partner.as_ref().map(ProgramView::of),
-            mend: request.repair.as_ref().map(|failure| AttemptView::failed(failure, parent)),
+            partner: request.partner.as_ref().map(program),
+            mend: request.repair.as_ref().map(failed),
             successes: request.successes.iter().map(|child| AttemptView::measured(child, parent)).collect(),
-            failures: request.failures.iter().map(|failure| AttemptView::failed(failure, parent)).collect(),
+            failures: request.failures.iter().map(failed).collect(),
             lessons: request.lessons.as_ref().map(LessonsView::of),
             widening: request.guidance.widening,
             left_out: Vec::new(),
@@ -124,25 +127,29 @@ impl<'a> ProblemView<'a> {
 }
 
 impl<'a> ProgramView<'a> {
-    fn of(exhibit: &'a Exhibit) -> Self {
+    fn of(exhibit: &'a Exhibit, artifact_bytes: usize) -> Self {
         Self {
             id: exhibit.id.0,
             source: &exhibit.source,
             summary: words::summary(exhibit.outcome.as_ref()),
             measurements: exhibit.outcome.as_ref().map(words::measurements).unwrap_or_default(),
-            artifacts: ArtifactView::of(&exhibit.artifacts),
+            artifacts: ArtifactView::of(&exhibit.artifacts, artifact_bytes),
         }
     }
 }
 
 impl<'a> ArtifactView<'a> {
-    fn of(artifacts: &'a [(String, String)]) -> Vec<Self> {
-        artifacts.iter().map(|(name, content)| Self { name, content: words::safe(content) }).collect()
+    fn of(artifacts: &'a [(String, String)], bytes: usize) -> Vec<Self> {
+        let shown = |(name, content): &'a (String, String)| Self {
+            name,
+            content: evaluator::shorten(&words::safe(content), bytes),
+        };
+        artifacts.iter().filter(|_| bytes > 0).map(shown).collect()
     }
 }
 
 impl<'a> AttemptView<'a> {
-    fn failed(failure: &'a Failure, parent: &Exhibit) -> Self {
+    fn failed(failure: &'a Failure, parent: &Exhibit, artifact_bytes: usize) -> Self {
         Self {
             id: failure.id.0,
             summary: words::failure(&failure.outcome),
@@ -150,7 +157,7 @@ impl<'a> AttemptView<'a> {
             source: failure.source.as_deref(),
             reply: failure.reply.as_deref().map(words::safe),
             words: words::details(&failure.outcome),
-            artifacts: ArtifactView::of(&failure.artifacts),
+            artifacts: ArtifactView::of(&failure.artifacts, artifact_bytes),
         }
     }
 
@@ -245,7 +252,7 @@ impl<'a> Lookback<'a> {
             problem: ProblemView::of(&material.problem),
             before: &material.before,
             most: material.most,
-            best: material.best.as_ref().map(ProgramView::of),
+            best: material.best.as_ref().map(|best| ProgramView::of(best, 0)),
             tried: material.tried.iter().map(tried).collect(),
         }
     }

@@ -5,12 +5,13 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use search::{Outcome, ProgramId};
 
+use crate::prompt::PromptSettings;
 use crate::proposer::Exhibit;
 
 /// Bytes of sources and artifacts that are kept.
 const ROOM: u64 = 8 << 20;
-/// Of each artifact of a program that is shown in prompts, in bytes: more than any prompt shows.
-const SHOWN: usize = 32 << 10;
+/// Of each artifact of a program that is shown in prompts, in bytes: as much as any prompt may show.
+const SHOWN: usize = PromptSettings::MOST_ARTIFACT_BYTES;
 /// Programs that this is about enough for.
 const PROGRAMS: usize = 2048;
 

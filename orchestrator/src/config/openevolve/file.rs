@@ -88,6 +88,8 @@ pub(super) struct Prompt {
     pub(super) system_message: Option<String>,
     pub(super) num_top_programs: Option<usize>,
     pub(super) num_diverse_programs: Option<usize>,
+    pub(super) include_artifacts: Option<bool>,
+    pub(super) max_artifact_bytes: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

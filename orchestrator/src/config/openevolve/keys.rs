@@ -64,6 +64,7 @@ pub(super) const MODELS: &str = "llm.models";
 const TRACE: &str =
     "everything is in the database; `evolve export --format json`, `csv` or `parquet` writes it out";
 const CLI_ONLY: &str = "belongs to the command line providers, which aren't asked here";
+const BUDGET: &str = "there the most for one call of `claude_code`, read by nobody else; `--max-cost` limits the run here, and `max_tokens` a call";
 const WORDS_OF_CODE: &str = "prompts show the change itself and say nothing of its length";
 
 /// All keys, section by section.
@@ -105,7 +106,7 @@ pub(super) const KEYS: &[Key] = &[
     used("llm", "retry_delay", "`llm.retry_delay`"),
     instead("llm", "random_seed", &["null"], "no seed is sent: a stored reply is never asked for again"),
     used("llm", "reasoning_effort", "`llm.reasoning_effort`"),
-    instead("llm", "max_budget_usd", &["null"], CLI_ONLY),
+    instead("llm", "max_budget_usd", &["null"], BUDGET),
     instead("llm", "max_ai_credits", &["null"], CLI_ONLY),
     instead("llm", "allow_all_tools", &["null", "false"], CLI_ONLY),
     instead("llm", "manual_mode", &["null", "false"], "a run can't wait for answers typed by hand, and stops with advice"),
@@ -131,7 +132,7 @@ pub(super) const KEYS: &[Key] = &[
     used(MODELS, "retry_delay", "`llm.models.retry_delay`"),
     instead(MODELS, "random_seed", &["null"], "no seed is sent: a stored reply is never asked for again"),
     used(MODELS, "reasoning_effort", "`llm.models.reasoning_effort`"),
-    instead(MODELS, "max_budget_usd", &["null"], CLI_ONLY),
+    instead(MODELS, "max_budget_usd", &["null"], BUDGET),
     instead(MODELS, "max_ai_credits", &["null"], CLI_ONLY),
     instead(MODELS, "allow_all_tools", &["null", "false"], CLI_ONLY),
     instead(MODELS, "manual_mode", &["null", "false"], "as `llm.manual_mode`"),
@@ -148,8 +149,8 @@ pub(super) const KEYS: &[Key] = &[
     instead("prompt", "template_variations", &["[]", "null"], "prompts of one kind have one wording"),
     unread("prompt", "use_meta_prompting", "it is not implemented there"),
     unread("prompt", "meta_prompt_weight", "it is not implemented there"),
-    instead("prompt", "include_artifacts", &["true"], "prompts show what the parent's evaluation left"),
-    instead("prompt", "max_artifact_bytes", &[], "each artifact is shown to 4000 characters"),
+    used("prompt", "include_artifacts", "whether prompts show what the parent's evaluation left; false is `prompt.max_artifact_bytes: 0`"),
+    used("prompt", "max_artifact_bytes", "`prompt.max_artifact_bytes`: of each artifact so much, beginning and end; 32768 at most, and 0 shows none"),
     instead("prompt", "artifact_security_filter", &[], "no filter is needed: an evaluation never sees a key"),
     instead("prompt", "suggest_simplification_after_chars", &[], WORDS_OF_CODE),
     instead("prompt", "include_changes_under_chars", &[], WORDS_OF_CODE),

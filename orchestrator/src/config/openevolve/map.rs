@@ -8,6 +8,7 @@ use search::{EarlyStopping, FeatureBins, SearchConfig, Selection};
 use super::audit::Notes;
 use super::file::{Database, File, Llm, Model, Prompt};
 use crate::config::yaml::ConfigError;
+use crate::prompt::PromptSettings;
 use crate::proposer::Secret;
 use crate::proposer::llm::settings::{DEFAULT_API_BASE, LlmSettings, ModelSettings};
 
@@ -27,6 +28,7 @@ const DIVERSE_PROGRAMS: usize = 2;
 const EXPLORATION: f64 = 0.2;
 const EXPLOITATION: f64 = 0.7;
 const CONVERGENCE: f64 = 0.001;
+const ARTIFACT_BYTES: usize = 20 << 10;
 
 /// The `search` section.
 pub(super) fn search(file: &File, notes: &mut Notes) -> SearchConfig {
@@ -126,6 +128,21 @@ fn inspirations(prompt: Option<&Prompt>, config: &mut SearchConfig) {
     // The number of best ones is rounded up, so that 3 of 5 stay 3 and not 4.
     let share = top as f64 / (top + diverse).max(1) as f64;
     config.elite_selection_ratio = (share - 1e-9).max(0.0);
+}
+
+/// The `prompt` section: how much of artifacts is shown.
+pub(super) fn prompt(file: &File, notes: &mut Notes) -> PromptSettings {
+    let prompt = file.prompt.clone().unwrap_or_default();
+    let most = PromptSettings::MOST_ARTIFACT_BYTES;
+    let bytes = prompt.max_artifact_bytes.unwrap_or(ARTIFACT_BYTES);
+    let included = prompt.include_artifacts.unwrap_or(true);
+    if included && bytes > most {
+        notes.remarks.push(format!(
+            "prompt.max_artifact_bytes: {bytes} is more than any prompt shows, so it counts as {most}"
+        ));
+    }
+    let max_artifact_bytes = if included { bytes.min(most) } else { 0 };
+    PromptSettings { max_artifact_bytes, ..PromptSettings::default() }
 }
 
 fn early_stopping(file: &File) -> Option<EarlyStopping> {
