@@ -227,16 +227,17 @@ def compare(our, their):
         return "no answer there", f"OpenEvolve gave none within {their[0]['seconds']:.0f} s"
     if not their[0]["metrics"]:
         return "different", f"fails there only: {their[0]['words'][:160]}"
-    our_names, their_names = names(our), names(their)
-    if our_names != their_names:
-        extra, lost = sorted(our_names - their_names), sorted(their_names - our_names)
+    # A stage that a program reaches by luck: what one side always has, the other must have at least once.
+    extra, lost = sorted(always(our) - ever(their)), sorted(always(their) - ever(our))
+    if extra or lost:
         return "different", f"metrics here only: {extra}, there only: {lost}"
-    noisy, timed = [], []
-    for name in sorted(our_names):
+    noisy, timed = sorted((ever(our) | ever(their)) - (always(our) & always(their))), []
+    for name in sorted(ever(our) & ever(their)):
         mine, other = values(our, name), values(their, name)
         if close(mine + other):
             continue
-        noisy.append(name)
+        if name not in noisy:
+            noisy.append(name)
         # So far outside the other's range that three repetitions each don't explain it.
         spread = max(max(mine) - min(mine), max(other) - min(other))
         if spread == 0 or min(mine) > max(other) + 3 * spread or min(other) > max(mine) + 3 * spread:
@@ -256,12 +257,16 @@ def is_time(name):
     return any(word in name.lower().split("_") for word in ("time", "seconds", "duration", "ms"))
 
 
-def names(results):
+def always(results):
     return set.intersection(*(set(r["metrics"]) for r in results))
 
 
+def ever(results):
+    return set.union(*(set(r["metrics"]) for r in results))
+
+
 def values(results, name):
-    return [r["metrics"][name] for r in results]
+    return [r["metrics"][name] for r in results if name in r["metrics"]]
 
 
 def close(numbers):
