@@ -183,6 +183,12 @@ pub enum Command {
     /// Say what works on this machine: compiler, MLX and its backend, database, endpoint; with --attacks, whether its
     /// sandbox and its judge hold.
     Doctor {
+        /// A folder of OpenEvolve's to check, as `evolve run FOLDER` reads it, instead of a configuration.
+        #[arg(id = "initial_program", value_name = "FOLDER", conflicts_with_all = ["config", "attacks"])]
+        folder: Option<PathBuf>,
+        /// What its evaluator may do.
+        #[command(flatten)]
+        access: AccessArgs,
         /// The configuration to check.
         #[arg(short, long, default_value = "config.yaml", value_name = "FILE")]
         config: PathBuf,

@@ -22,7 +22,8 @@ mod table;
 mod watch;
 
 pub(crate) use self::open::storage;
-use crate::cli::{AccessArgs, Cli, Command};
+use crate::cli::{AccessArgs, Cli, Command, Overrides};
+use crate::config::Config;
 use crate::exit_code::{ExitCode, Failure};
 use crate::text;
 
@@ -84,6 +85,12 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Doctor { config, attacks, json, .. } if attacks.attacks.is_some() => {
             attacks::attacks(&config, &attacks, json).await
         }
-        Command::Doctor { config, endpoint, json, .. } => doctor::doctor(db, &config, endpoint, json).await,
+        Command::Doctor { folder, access, config, endpoint, json, .. } => {
+            let config = match folder {
+                Some(folder) => openevolve::of_folder(&folder, &access),
+                None => Config::read(&config, &Overrides::default()).map_err(Failure::usage),
+            };
+            doctor::doctor(db, config, endpoint, json).await
+        }
     }
 }

@@ -212,6 +212,29 @@ fn without_a_model_nobody_is_asked_and_json_says_the_same() {
 }
 
 #[test]
+fn a_folder_of_openevolves_is_looked_at_too() {
+    let endpoint = Endpoint::start(|_, _| streamed("yes"));
+    let project = Project::new("");
+    let config = format!(
+        "llm: {{ primary_model: their-model, api_base: \"{}\", api_key: \"${{A_KEY}}\" }}\n",
+        endpoint.base
+    );
+    project.write("theirs/config.yaml", &config);
+    project.write("theirs/initial_program.py", "# EVOLVE-BLOCK-START\nx = 1\n# EVOLVE-BLOCK-END\n");
+    project.write("theirs/evaluator.py", "def evaluate(path):\n    return {'combined_score': 1.0}\n");
+    let (code, found, _) = doctor(&project, &["theirs", "--endpoint"]);
+    assert_eq!((code, endpoint.count()), (0, 1), "{found}");
+    assert!(found.contains("ok    evaluator") && found.contains("; Python 3."), "{found}");
+    assert!(found.contains("ok    endpoint       their-model at"), "{found}");
+    assert!(endpoint.asked()[0].head.to_lowercase().contains(&format!("authorization: bearer {KEY}")));
+    let (code, found, _) = doctor(&project, &["problem"]);
+    assert!(
+        code == 1 && found.contains("FAIL  configuration") && found.contains("name the files"),
+        "{found}"
+    );
+}
+
+#[test]
 fn what_is_broken_here_goes_before_what_is_broken_there() {
     let endpoint = Endpoint::start(|_, _| error(401, "no", "x"));
     let project = project(&endpoint.base, "database: foreign.db\n");

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::open;
 use super::text::printable;
-use crate::cli::Overrides;
 use crate::config::Config;
 use crate::exit_code::{ExitCode, Failure};
 use crate::proposer::llm::{Probe, Probed, RunContext, StepState};
@@ -35,19 +34,19 @@ enum State {
 
 pub(super) async fn doctor(
     db: Option<&Path>,
-    config: &Path,
+    config: Result<Config, Failure>,
     endpoint: bool,
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let mut findings = vec![note("evolve", format!("{} on {}", env!("CARGO_PKG_VERSION"), platform()))];
-    match Config::read(config, &Overrides::default()) {
+    match config {
         Ok(config) => {
             examine(db, &config, endpoint, &mut findings).await;
             if endpoint {
                 findings.extend(models(&config).await);
             }
         }
-        Err(error) => findings.push(fail("configuration", error.to_string())),
+        Err(failure) => findings.push(fail("configuration", failure.message)),
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&findings).unwrap_or_default());

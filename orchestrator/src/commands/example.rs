@@ -30,7 +30,7 @@ impl Example {
     }
 
     /// The files of a folder by their usual names, but for a configuration that is named otherwise.
-    fn within(folder: &Path, given: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(super) fn within(folder: &Path, given: Option<PathBuf>) -> Result<Self, Failure> {
         let unreadable =
             |error: std::io::Error| Failure::usage(format!("{}: can't be read: {error}", folder.display()));
         let mut names = Vec::new();

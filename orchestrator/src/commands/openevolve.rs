@@ -84,6 +84,14 @@ pub(super) fn evaluating(
     openevolve::read(call, config, &overrides).map_err(Failure::usage)
 }
 
+/// The configuration of a run of a folder.
+pub(super) fn of_folder(folder: &Path, access: &AccessArgs) -> Result<Config, Failure> {
+    let Example { initial, evaluator, config } = Example::within(folder, None)?;
+    let given = OpenEvolveArgs { access: access.clone(), ..OpenEvolveArgs::default() };
+    let call = call(&given, &initial, &evaluator)?;
+    openevolve::read(call, config.as_deref(), &Overrides::default()).map_err(Failure::usage)
+}
+
 fn call(given: &OpenEvolveArgs, initial: &Path, evaluator: &Path) -> Result<Call, Failure> {
     let call = Call::new(initial, evaluator, given.output.as_deref()).map_err(Failure::usage)?;
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
