@@ -8,6 +8,11 @@ use tokio::sync::broadcast;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// A kernel problem's evaluator is being made ready, before there is a run: with a big model it takes minutes.
+    Preparing {
+        /// The problem's title.
+        title: String,
+    },
     /// A run begins or goes on.
     RunStarted {
         /// The run's id in the database.

@@ -92,6 +92,9 @@ impl Screen {
     }
 
     fn show_bar(&mut self, event: &Event) {
+        if let (Event::Preparing { .. }, Some(line)) = (event, line(event)) {
+            eprintln!("{line}");
+        }
         if let Event::RunStarted { max_iterations, resumed, .. } = event {
             let bar = ProgressBar::new(max_iterations + 1).with_position(*resumed);
             if let Ok(style) = ProgressStyle::with_template(
@@ -156,6 +159,10 @@ fn opponent_words(opponent: &str) -> &str {
 /// An event as one plain line; none for those that would only scroll by.
 pub fn line(event: &Event) -> Option<String> {
     Some(match event {
+        Event::Preparing { title } => format!(
+            "preparing {title}: the initial program is built, checked and trained, and a sabotaged copy of it must fail; \
+             seconds with a small model, minutes with a big one"
+        ),
         Event::RunStarted { run, title, proposer, seed, max_iterations, resumed, database, .. } => {
             let verb = if *resumed == 0 { "starts" } else { "goes on" };
             let stored = if *resumed == 0 { String::new() } else { format!(", {resumed} outcomes stored") };

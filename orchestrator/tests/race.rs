@@ -133,6 +133,8 @@ fn a_champion_is_compared_with_the_initial_program_and_with_mlx_lm_on_fresh_seed
     let output = project.run(&["run", "--config", "config.yaml"]);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{stdout}\n{stderr}");
+    // With a big model that takes minutes, and nobody should wonder whether anything happens.
+    assert!(stderr.starts_with("preparing "), "{stderr}");
     assert!(stdout.contains("verdict: improved"), "{stdout}\n{stderr}");
     let comparisons = project.sql(
         "select opponent, judgement ->> '$.effects[1].change' as memory, judgement ->> '$.effects[1].interval[0]' as low,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use evaluator::Problem;
 use evaluator::history::History;
 use evaluator::order::Tier;
 use program_db::{DbError, NewProgram, NewRun, ProgramDb, RunId};
@@ -74,15 +75,18 @@ pub(super) async fn search(
         Some(run) => crate::run::history(&db, run).await?,
         None => History::default(),
     };
+    let quiet = openevolve::is_quiet(&config);
+    let style = if quiet && !json { progress::Style::Quiet } else { progress::Style::choose(json) };
+    let screen = progress::show(style, events.subscribe());
+    if let Problem::Kernel(problem) = &config.problem.problem {
+        events.send(Event::Preparing { title: problem.name.clone() });
+    }
     let evaluator = open::evaluator(&config, history).await?;
     let run = match run {
         Some(run) => run,
         None => create(&db, &config).await?,
     };
     let _lock = db.lock_run(run).map_err(storage)?;
-    let quiet = openevolve::is_quiet(&config);
-    let style = if quiet && !json { progress::Style::Quiet } else { progress::Style::choose(json) };
-    let screen = progress::show(style, events.subscribe());
     let best = config.openevolve.as_ref().map(|openevolve| {
         let call = &openevolve.call;
         best_folder::keep(db.clone(), run, &call.output, &call.initial_program, events.subscribe())
