@@ -18,6 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+# `evolve evaluate` evaluates a program whose score varies so often, to know how noisy it is.
+EVALUATIONS = 6
+
 # OpenEvolve's side, in a process of its own: a hang there can't be ended otherwise.
 THEIRS = """
 import asyncio, json, logging, sys
@@ -119,14 +122,14 @@ def examine(arguments, flags, initial, evaluator, configs):
 def ours(arguments, flags, initial, evaluator, config):
     command = [arguments.evolve, "evaluate", str(initial), str(evaluator), "--json", "--python", sys.executable, *flags]
     command += ["--config", str(config)] if config else []
-    started = time.monotonic()
+    started, limit = time.monotonic(), EVALUATIONS * arguments.limit + 60
     try:
         # A temporary folder of its own: evolve processes that share one take turns at the machine.
         with tempfile.TemporaryDirectory() as place:
             environment = {**os.environ, "TMPDIR": place}
-            done = subprocess.run(command, capture_output=True, text=True, timeout=arguments.limit + 60, env=environment)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit, env=environment)
     except subprocess.TimeoutExpired:
-        return {"code": None, "words": "no answer", "metrics": {}, "seconds": arguments.limit}
+        return {"code": None, "words": "no answer", "metrics": {}, "seconds": limit}
     seconds = time.monotonic() - started
     try:
         report = json.loads(done.stdout)

@@ -195,6 +195,7 @@ fn what_a_budget_does_not_allow_is_not_asked() {
     let project = project(&endpoint.base, "  max_cost: 0.00001\n");
     let (code, found, _) = asked(&project);
     assert_eq!((code, endpoint.count()), (0, 0), "{found}");
+    assert!(found.contains("note  endpoint       some-model at"), "{found}");
     assert!(found.contains("cost: nothing was asked: of llm.max_cost"), "{found}");
 }
 

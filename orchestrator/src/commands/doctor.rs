@@ -131,7 +131,12 @@ fn probed(probed: &Probed) -> Finding {
     }));
     lines.extend(probed.hint.as_ref().map(|hint| format!("hint: {hint}")));
     let detail = printable(&lines.join("\n"));
-    if probed.works() { ok(ENDPOINT, detail) } else { fail(ENDPOINT, detail) }
+    match probed {
+        _ if !probed.works() => fail(ENDPOINT, detail),
+        _ if probed.steps.iter().any(|step| step.state == StepState::Works) => ok(ENDPOINT, detail),
+        // The budget didn't let it be asked.
+        _ => note(ENDPOINT, detail),
+    }
 }
 
 /// Which Python evaluates, if one does.

@@ -63,7 +63,7 @@ pub enum StepState {
 }
 
 impl Probed {
-    /// Whether a search could ask this model.
+    /// Whether a search could ask this model, as far as it was asked.
     pub fn works(&self) -> bool {
         self.steps.iter().all(|step| step.state != StepState::Fails)
     }
