@@ -134,6 +134,15 @@ impl Grader {
         )))
     }
 
+    /// Ends the process; the next question starts another. MLX's CUDA backend looks for compiled kernels when a process starts, so what
+    /// was compiled since is nothing to one that runs already, and it would compile all of that again in the midst of a check.
+    pub(crate) async fn renew(&self) -> Result<(), Stop> {
+        if let Some(process) = self.process.lock().await.take() {
+            process.running.stop().await?;
+        }
+        Ok(())
+    }
+
     async fn start_again(&self) -> Result<Process, Stop> {
         let backend = &self.options.harness.description.backend;
         let confinement = self.options.confine.grader(self.read.clone(), backend);

@@ -148,7 +148,9 @@ impl KernelEvaluator {
         for case in &mut announced {
             case.adapter = problem.training.fine_tune_type;
         }
-        warm::warm(&runner, &announced, (prepared.model.clone(), training.clone())).await?;
+        if warm::warm(&runner, &announced, (prepared.model.clone(), training.clone())).await? {
+            grader.renew().await?;
+        }
         let evaluator = Self {
             device: Device::new(hello.builds, hello.device_lock.clone()),
             standing: Mutex::new(Standing::new(&problem, hello.history.clone())?),

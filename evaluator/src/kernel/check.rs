@@ -2,6 +2,7 @@
 //! compares the bytes.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use search::{Outcome, Stage};
@@ -65,7 +66,9 @@ impl KernelEvaluator {
     async fn compare_once(&self, kernel: &Compiled, challenges: &[Challenge]) -> Result<Checked, Stop> {
         let (mut session, mut ready) = self.runner.check(kernel, self.problem.limits.check_seconds).await?;
         let mut findings = Vec::new();
+        let mut spent = Spent::default();
         for (number, challenge) in challenges.iter().enumerate() {
+            let asked = Instant::now();
             let answer = match ready {
                 Ok(()) => session.answer(challenge).await,
                 Err(silent) => Err(silent),
@@ -78,13 +81,48 @@ impl KernelEvaluator {
                 }
             };
             ready = Ok(());
+            let answered = Instant::now();
             let comparisons = self.grader.check(challenge, &bytes).await?;
+            spent.add(&challenge.case, answered - asked, answered.elapsed());
             complete(&comparisons, &challenge.case)?;
             findings
                 .extend(comparisons.into_iter().map(|comparison| Finding { challenge: number, comparison }));
         }
         let ended = session.close().await?;
+        spent.tell(challenges.len());
         Ok(Checked { stderr: ended.stderr, result: Ok(findings) })
+    }
+}
+
+/// Where a check's time went.
+#[derive(Debug, Default)]
+struct Spent {
+    answering: Duration,
+    judging: Duration,
+    /// The challenge that took longest, and how long.
+    longest: Option<(Duration, String)>,
+}
+
+impl Spent {
+    fn add(&mut self, case: &CheckCase, answering: Duration, judging: Duration) {
+        self.answering += answering;
+        self.judging += judging;
+        let both = answering + judging;
+        if self.longest.as_ref().is_none_or(|(longest, _)| both > *longest) {
+            self.longest = Some((both, layer(case)));
+        }
+    }
+
+    fn tell(&self, challenges: usize) {
+        let Some((longest, case)) = &self.longest else { return };
+        tracing::info!(
+            challenges,
+            answering = self.answering.as_secs_f32(),
+            judging = self.judging.as_secs_f32(),
+            longest = longest.as_secs_f32(),
+            case,
+            "checked, in seconds"
+        );
     }
 }
 

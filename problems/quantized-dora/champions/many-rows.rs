@@ -40,7 +40,7 @@ impl QuantizedDora {
         let squares = wide.dequantize()?.square()?.sum(&[1], false)?;
         squares.eval()?;
         // The magnitude's gradient is found by dividing by the factor, so that may not be 0. What is below this is far below rounding.
-        let least = if layer.dtype == Dtype::Float16 { 0.5_f32.powi(10) } else { 0.5_f32.powi(40) };
+        let least = if layer.dtype == Dtype::Float16 { 0.5_f32.powi(9) } else { 0.5_f32.powi(40) };
         let forward = move |inputs: &[Array]| {
             let [x, a, b, m] = inputs else { return Err(Error::new("four inputs")) };
             // ‖w + s·b·a‖² = ‖w‖² + 2·s·b·(w·a) + s²·b·(aᵀ·a)·b for each row.

@@ -8,6 +8,7 @@ pub mod challenge;
 pub mod compare;
 pub mod device;
 pub mod host;
+mod matrix;
 pub mod model;
 pub mod session;
 pub mod straightforward;

@@ -1,12 +1,13 @@
 //! What a layer means: the weight as a whole, in float64, by the textbook.
 
 use kernel_api::{Layer, Weight, host as api};
+use mlx_rs::Array;
 use mlx_rs::error::{Exception, Result};
-use mlx_rs::{Array, Dtype as MlxDtype, Stream, ops, with_stream};
 use trial_protocol::{AdapterKind, CheckCase, Dtype, Quantization};
 
 use crate::challenge::{Inputs, Material};
 use crate::host;
+use crate::matrix::{Matrix, product};
 
 /// The numbers of an answer without rounding: each layer's result, gradients of x and the adapters' arrays.
 pub struct Truth {
@@ -19,22 +20,17 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Computes it on the CPU: GPUs of Apple have no float64. On its default stream: each new one is a thread for good.
+    /// Computes it by Rust's own arithmetic, whatever MLX's device is.
     pub fn of(material: &Material) -> Result<Self> {
         let mut truth = Self { first: Vec::new(), forward: Vec::new(), gradients: Vec::new() };
         for index in 0..material.layers.len() {
-            let weight = weight(&material.layers[index])?;
-            with_stream(&Stream::cpu(), || {
-                let exact = Exact::new(material, index, &weight)?;
-                let first = exact.inputs(&material.first);
-                truth.first.push(host::numbers(&exact.forward(&first, exact.norm(&first)?.as_ref())?)?);
-                let second = exact.inputs(&material.second);
-                let norm = exact.norm(&second)?;
-                truth.forward.push(host::numbers(&exact.forward(&second, norm.as_ref())?)?);
-                let gradients = exact.gradients(&second, norm.as_ref())?;
-                truth.add(gradients.iter().map(host::numbers).collect::<Result<_>>()?);
-                Ok::<(), Exception>(())
-            })?;
+            let exact = Exact::new(material, index)?;
+            let first = exact.inputs(&material.first);
+            truth.first.push(exact.finish(&first, exact.sum(&first), exact.norm(&first).as_deref()));
+            let second = exact.inputs(&material.second);
+            let (sum, norm) = (exact.sum(&second), exact.norm(&second));
+            truth.add(exact.gradients(&second, &sum, norm.as_deref()));
+            truth.forward.push(exact.finish(&second, sum, norm.as_deref()));
         }
         Ok(truth)
     }
@@ -58,93 +54,118 @@ struct Exact {
     /// Its place among the layers.
     index: usize,
     /// `[output, input]`.
-    weight: Array,
-    bias: Option<Array>,
+    weight: Matrix,
+    bias: Option<Vec<f64>>,
     /// `[batch * length, output]`.
-    cotangent: Array,
+    cotangent: Matrix,
+}
+
+/// x and the layer's own adapter.
+#[derive(Clone)]
+struct Values {
+    /// `[batch * length, input]`.
+    x: Matrix,
+    /// `[input, rank]`.
+    a: Matrix,
+    /// `[rank, output]`.
+    b: Matrix,
+    /// Of each output, where the adapter is DoRA's.
+    m: Option<Vec<f64>>,
 }
 
 impl Exact {
-    fn new(material: &Material, index: usize, weight: &[f64]) -> Result<Self> {
+    fn new(material: &Material, index: usize) -> Result<Self> {
         let case = material.case().layers().swap_remove(index);
-        let rows = case.batch * case.length;
+        let layer = &material.layers[index];
+        let (rows, input, output) = (rows(&case), case.input as usize, case.output as usize);
         Ok(Self {
             index,
-            weight: Array::from_slice_f64(weight, &[case.output, case.input]),
-            bias: match &material.layers[index].bias {
-                Some(bias) => Some(Array::from_slice_f64(&host::numbers(&taken(bias))?, &[case.output])),
-                None => None,
-            },
-            cotangent: wide(&material.cotangents[index], &[rows, case.output], case.dtype),
+            weight: Matrix::new(output, input, weight(layer)?),
+            bias: layer.bias.as_ref().map(|bias| host::numbers(&taken(bias))).transpose()?,
+            cotangent: Matrix::new(rows, output, wide(&material.cotangents[index], case.dtype)),
             case,
         })
     }
 
-    /// x and the layer's own adapter.
-    fn inputs(&self, inputs: &Inputs) -> Vec<Array> {
-        let CheckCase { batch, length, input, output, rank, dtype, adapter, .. } = self.case;
-        let x = wide(&inputs.x, &[batch * length, input], dtype);
-        let own = inputs.adapters.iter().skip(self.index * adapter.arrays().len());
-        let arrays = own.zip(adapter.shapes(input, output, rank));
-        std::iter::once(x).chain(arrays.map(|(bytes, shape)| wide(bytes, &shape, Dtype::Float32))).collect()
+    fn inputs(&self, inputs: &Inputs) -> Values {
+        let CheckCase { input, output, rank, dtype, adapter, .. } = self.case;
+        let [input, output, rank] = [input, output, rank].map(|length| length as usize);
+        let own = |array: usize| {
+            wide(&inputs.adapters[self.index * adapter.arrays().len() + array], Dtype::Float32)
+        };
+        Values {
+            x: Matrix::new(rows(&self.case), input, wide(&inputs.x, dtype)),
+            a: Matrix::new(input, rank, own(0)),
+            b: Matrix::new(rank, output, own(1)),
+            m: (adapter == AdapterKind::Dora).then(|| own(2)),
+        }
     }
 
-    fn scale(&self) -> Result<Array> {
-        Array::from_slice_f64(&[f64::from(self.case.scale)], &[1]).as_dtype(MlxDtype::Float64)
+    fn scale(&self) -> f64 {
+        f64::from(self.case.scale)
     }
 
     /// The length of each row of weight and adapter together, where the adapter is DoRA's.
-    fn norm(&self, inputs: &[Array]) -> Result<Option<Array>> {
-        let [_, a, b, ..] = inputs else { return Err(three()) };
-        if self.case.adapter == AdapterKind::Lora {
-            return Ok(None);
-        }
-        let adapted = ops::add(&self.weight, ops::multiply(a.matmul(b)?, self.scale()?)?.t())?;
-        adapted.square()?.sum_axes(&[1], false)?.sqrt().map(Some)
+    fn norm(&self, values: &Values) -> Option<Vec<f64>> {
+        values.m.as_ref()?;
+        let adapted = product(self.scale(), values.b.t(), values.a.t(), Some(self.weight.clone()));
+        Some(adapted.rows().map(|row| row.iter().map(|value| value * value).sum::<f64>().sqrt()).collect())
     }
 
     /// The layer's result before magnitude and bias: what both kinds of adapter have in common.
-    fn sum(&self, inputs: &[Array]) -> Result<Array> {
-        let [x, a, b, ..] = inputs else { return Err(three()) };
-        ops::add(x.matmul(self.weight.t())?, ops::multiply(x.matmul(a)?.matmul(b)?, self.scale()?)?)
+    fn sum(&self, values: &Values) -> Matrix {
+        let Values { x, a, b, .. } = values;
+        let frozen = product(1.0, x.view(), self.weight.t(), None);
+        product(self.scale(), product(1.0, x.view(), a.view(), None).view(), b.view(), Some(frozen))
     }
 
-    /// `norm` is [`Self::norm`]'s, constant for the gradients.
-    fn forward(&self, inputs: &[Array], norm: Option<&Array>) -> Result<Array> {
-        let mut y = self.sum(inputs)?;
-        if let (Some(norm), Some(m)) = (norm, inputs.get(3)) {
-            y = ops::multiply(&y, ops::divide(m, norm)?)?;
+    /// The layer's result; `norm` is [`Self::norm`]'s, constant for the gradients.
+    fn finish(&self, values: &Values, mut sum: Matrix, norm: Option<&[f64]>) -> Vec<f64> {
+        if let Some(factor) = factor(values, norm) {
+            sum = sum.by_column(&factor, |value, factor| value * factor);
         }
-        self.bias.as_ref().map_or(Ok(y.clone()), |bias| ops::add(&y, bias))
+        match &self.bias {
+            Some(bias) => sum.by_column(bias, |value, bias| value + bias).values,
+            None => sum.values,
+        }
     }
 
-    fn gradients(&self, inputs: &[Array], norm: Option<&Array>) -> Result<Vec<Array>> {
-        let [x, a, b, ..] = inputs else { return Err(three()) };
-        let (mut cotangent, mut of_m) = (self.cotangent.clone(), None);
-        if let (Some(norm), Some(m)) = (norm, inputs.get(3)) {
-            let products = ops::multiply(&self.cotangent, self.sum(inputs)?)?;
-            of_m = Some(ops::divide(products.sum_axes(&[0], false)?, norm)?);
-            cotangent = ops::multiply(&cotangent, ops::divide(m, norm)?)?;
+    /// Of x and the adapter's arrays.
+    fn gradients(&self, values: &Values, sum: &Matrix, norm: Option<&[f64]>) -> Vec<Vec<f64>> {
+        let Values { x, a, b, .. } = values;
+        let mut cotangent = self.cotangent.clone();
+        let of_m = norm.map(|norm| {
+            let mut of_m = vec![0.0; norm.len()];
+            for (cotangent, sum) in cotangent.rows().zip(sum.rows()) {
+                for (of_m, (cotangent, sum)) in of_m.iter_mut().zip(cotangent.iter().zip(sum)) {
+                    *of_m += cotangent * sum;
+                }
+            }
+            of_m.iter().zip(norm).map(|(of_m, norm)| of_m / norm).collect()
+        });
+        if let Some(factor) = factor(values, norm) {
+            cotangent = cotangent.by_column(&factor, |value, factor| value * factor);
         }
-        let scaled = ops::multiply(&cotangent, self.scale()?)?;
-        let back = scaled.matmul(b.t())?;
-        let mut gradients = vec![
-            ops::add(cotangent.matmul(&self.weight)?, back.matmul(a.t())?)?,
-            x.t().matmul(back)?,
-            x.matmul(a)?.t().matmul(scaled)?,
-        ];
-        gradients.extend(of_m);
-        Ok(gradients)
+        let back = product(self.scale(), cotangent.view(), b.t(), None);
+        let of_x = product(1.0, cotangent.view(), self.weight.view(), None);
+        let of_x = product(1.0, back.view(), a.t(), Some(of_x));
+        let of_a = product(1.0, x.t(), back.view(), None);
+        let of_b = product(self.scale(), product(1.0, x.view(), a.view(), None).t(), cotangent.view(), None);
+        [of_x.values, of_a.values, of_b.values].into_iter().chain(of_m).collect()
     }
 }
 
-fn three() -> Exception {
-    Exception::custom("x, lora_a and lora_b")
+/// What DoRA multiplies each output with.
+fn factor(values: &Values, norm: Option<&[f64]>) -> Option<Vec<f64>> {
+    Some(values.m.as_ref()?.iter().zip(norm?).map(|(m, norm)| m / norm).collect())
 }
 
-fn wide(bytes: &[u8], shape: &[i32], dtype: Dtype) -> Array {
-    let values: Vec<f64> = host::from_bytes(bytes, dtype).into_iter().map(f64::from).collect();
-    Array::from_slice_f64(&values, shape)
+fn rows(case: &CheckCase) -> usize {
+    (case.batch * case.length) as usize
+}
+
+fn wide(bytes: &[u8], dtype: Dtype) -> Vec<f64> {
+    host::from_bytes(bytes, dtype).into_iter().map(f64::from).collect()
 }
 
 /// The weight `[output, input]`, exactly what its packed form stands for.
@@ -267,19 +288,22 @@ mod tests {
     fn slopes(adapter: AdapterKind) {
         let material = material(None, adapter);
         let truth = Truth::of(&material).unwrap();
-        let weight = weight(&material.layers[0]).unwrap();
         let cotangent = host::from_bytes(&material.cotangents[0], Dtype::Float32);
+        let exact = Exact::new(&material, 0).unwrap();
+        let inputs = exact.inputs(&material.second);
+        let norm = exact.norm(&inputs);
         let value = |which: usize, index: usize, step: f64| {
-            with_stream(&Stream::cpu(), || {
-                let exact = Exact::new(&material, 0, &weight).unwrap();
-                let mut inputs = exact.inputs(&material.second);
-                let norm = exact.norm(&inputs).unwrap();
-                let mut values = host::numbers(&inputs[which]).unwrap();
-                values[index] += step;
-                inputs[which] = Array::from_slice_f64(&values, inputs[which].shape());
-                let result = host::numbers(&exact.forward(&inputs, norm.as_ref()).unwrap()).unwrap();
-                result.iter().zip(&cotangent).map(|(y, g)| y * f64::from(*g)).sum::<f64>()
-            })
+            let mut inputs = inputs.clone();
+            let Values { x, a, b, m } = &mut inputs;
+            let changed = match which {
+                0 => &mut x.values,
+                1 => &mut a.values,
+                2 => &mut b.values,
+                _ => m.as_mut().unwrap(),
+            };
+            changed[index] += step;
+            let result = exact.finish(&inputs, exact.sum(&inputs), norm.as_deref());
+            result.iter().zip(&cotangent).map(|(y, g)| y * f64::from(*g)).sum::<f64>()
         };
         for which in 0..truth.gradients.len() {
             for index in [0, 17, 30] {
