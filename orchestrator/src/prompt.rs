@@ -58,6 +58,11 @@ impl Prompt {
         format!("[system]\n{}\n[user]\n{}", self.system, self.user)
     }
 
+    /// Length of both messages, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.system.len() + self.user.len()
+    }
+
     /// Estimated length.
     pub fn tokens(&self) -> usize {
         tokens(&self.system) + tokens(&self.user)

@@ -91,6 +91,21 @@ macro_rules! select {
     };
 }
 
+/// Selects the [`Row`] of run `?1` with the highest score of those that a condition is true of; of equal ones the earliest. It goes down
+/// the scores, so a condition must not tempt SQLite to go up the numbers.
+macro_rules! select_best {
+    ($condition:literal) => {
+        concat!(
+            select!("FROM proposal JOIN program USING (run_id, number) JOIN outcome USING (run_id, number)"),
+            " WHERE run_id = ?1 AND number = (
+                  SELECT number FROM outcome INDEXED BY outcome_by_score
+                  WHERE run_id = ?1 AND score IS NOT NULL AND ",
+            $condition,
+            " ORDER BY score DESC, number LIMIT 1)"
+        )
+    };
+}
+
 impl ProgramDb {
     /// One program.
     ///
@@ -186,36 +201,24 @@ impl ProgramDb {
 
     /// The program with the highest score among the numbers below one; of equal ones the earliest.
     ///
-    /// It goes down the scores, not up the numbers (the `+` sees to that): a running search asks for nearly all of them.
+    /// (The `+` keeps SQLite from going through all numbers below: a running search asks for nearly all of them.)
     pub async fn best_below(&self, run: RunId, limit: ProgramId) -> Result<Option<Program>, DbError> {
-        let row: Option<Row> = sqlx::query_as(select!(
-            "FROM proposal JOIN program USING (run_id, number) JOIN outcome USING (run_id, number)
-             WHERE run_id = ?1 AND number = (
-                 SELECT number FROM outcome INDEXED BY outcome_by_score
-                 WHERE run_id = ?1 AND score IS NOT NULL AND +number < ?2 ORDER BY score DESC, number LIMIT 1
-             )"
-        ))
-        .bind(run)
-        .bind(limit.0.cast_signed())
-        .fetch_optional(self.readers())
-        .await
-        .map_err(self.error())?;
+        let row: Option<Row> = sqlx::query_as(select_best!("+number < ?2"))
+            .bind(run)
+            .bind(limit.0.cast_signed())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(self.error())?;
         row.map(|row| self.read_program(run, row)).transpose()
     }
 
     /// The program with the highest score among those whose verdict is `improved`.
     pub async fn incumbent(&self, run: RunId) -> Result<Option<Program>, DbError> {
-        let row: Option<Row> = sqlx::query_as(select!(
-            "FROM proposal JOIN program USING (run_id, number) JOIN outcome USING (run_id, number)
-             WHERE run_id = ?1 AND number = (
-                 SELECT number FROM outcome INDEXED BY outcome_by_score
-                 WHERE run_id = ?1 AND score IS NOT NULL AND verdict = 'improved' ORDER BY score DESC, number LIMIT 1
-             )"
-        ))
-        .bind(run)
-        .fetch_optional(self.readers())
-        .await
-        .map_err(self.error())?;
+        let row: Option<Row> = sqlx::query_as(select_best!("verdict = 'improved'"))
+            .bind(run)
+            .fetch_optional(self.readers())
+            .await
+            .map_err(self.error())?;
         row.map(|row| self.read_program(run, row)).transpose()
     }
 

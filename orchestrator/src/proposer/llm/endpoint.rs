@@ -220,6 +220,11 @@ impl Endpoint {
         }
     }
 
+    /// What a request with this prompt takes at most, as far as the reply is limited.
+    pub(super) fn worst(&self, prompt: &Prompt) -> Tokens {
+        Tokens::at_worst(prompt.bytes(), self.model.longest_reply().unwrap_or(0))
+    }
+
     /// One request, once it is allowed; what it took goes to the tally and the budget.
     pub(super) async fn send(
         &self,
@@ -228,8 +233,8 @@ impl Endpoint {
         means: &Means,
         tally: &mut Tally,
     ) -> Sent {
-        let sent_bytes = asked.prompt.system.len() + asked.prompt.user.len();
-        let worst = Tokens::at_worst(sent_bytes, self.model.longest_reply().unwrap_or(0));
+        let sent_bytes = asked.prompt.bytes();
+        let worst = self.worst(asked.prompt);
         let allowed = async {
             // The semaphores are never closed; without a permit there is just no limit.
             let own = match &self.permits {

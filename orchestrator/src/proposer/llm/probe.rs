@@ -14,7 +14,6 @@ use super::endpoint::{Asked, Endpoint, Means, Sent, Tally};
 use super::model::Model;
 use super::refusal::{Next, Refusal, Streaming};
 use super::settings::LlmSettings;
-use super::tokens::Tokens;
 use crate::prompt::Prompt;
 use crate::proposer::{ProposerError, ProposerErrorKind};
 
@@ -43,7 +42,7 @@ pub struct Probed {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// `reachable`, `TLS`, `key`, `model`, `answer`, `streaming` or `cost`.
+    /// `reachable`, `TLS`, `key`, `credit`, `model`, `settings`, `answer`, `streaming` or `cost`.
     pub subject: &'static str,
     /// How it is.
     pub state: StepState,
@@ -95,7 +94,7 @@ impl Probe {
     pub fn announcement(&self) -> String {
         let model = &self.endpoint.model;
         let longest = model.longest_reply();
-        let worst = Tokens::at_worst(self.sent_bytes(), longest.unwrap_or(0));
+        let worst = self.endpoint.worst(&self.prompt);
         let reply = match longest {
             Some(longest) => {
                 format!("a reply of at most {longest} tokens, where one word is asked for")
@@ -145,10 +144,6 @@ impl Probe {
         }
         found.took(&tally, &self.currency);
         found.into_probed()
-    }
-
-    fn sent_bytes(&self) -> usize {
-        self.prompt.system.len() + self.prompt.user.len()
     }
 }
 
