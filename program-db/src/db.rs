@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -18,6 +18,8 @@ use crate::schema;
 /// How long a write waits for another program's write to end. Ours take milliseconds; only a shell with an open
 /// transaction or a stuck backup holds on for longer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Until opening is tried again, when SQLite didn't wait by itself.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Readers at once: the command line needs one, a dashboard a few.
 const READERS: u32 = 4;
@@ -78,8 +80,14 @@ impl ProgramDb {
             writer: Some(pool(1).connect_lazy_with(options)),
             path: path.into(),
         };
-        schema::migrate(&db).await?;
-        Ok(db)
+        // Of several that turn a new file into one with a write-ahead log, SQLite refuses some without waiting.
+        let patience = Instant::now() + busy_timeout;
+        loop {
+            match schema::migrate(&db).await {
+                Err(DbError::Locked { .. }) if Instant::now() < patience => tokio::time::sleep(PAUSE).await,
+                result => return result.map(|()| db),
+            }
+        }
     }
 
     /// Opens an existing database for reading only. Works beside a running search, and on a read-only file system.
