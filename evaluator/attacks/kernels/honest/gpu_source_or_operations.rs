@@ -29,6 +29,7 @@ impl QuantizedLora {
             let size = y.size() as i32;
             let launch = Launch {
                 outputs: &[(y.shape(), y.dtype())],
+                zeroed: false,
                 grid: [size, 1, 1],
                 group: [size.min(256), 1, 1],
                 template: &[("T", Template::Dtype(y.dtype())), ("N", Template::Int(size))],

@@ -38,8 +38,11 @@ pub enum Template {
 /// How a kernel is called.
 #[derive(Debug, Clone, Copy)]
 pub struct Launch<'a> {
-    /// Shape and type of each output. Outputs are all 0 before the kernel runs.
+    /// Shape and type of each output.
     pub outputs: &'a [(&'a [i32], Dtype)],
+    /// Whether outputs are all 0 before the kernel runs, which is a launch more for each. Without it a kernel has to write every
+    /// element: what it doesn't write is whatever lay there.
+    pub zeroed: bool,
     /// Threads (not groups) in three directions, on both backends.
     pub grid: [i32; 3],
     /// Of these so many are a group (a block), at most 1024 in all.
@@ -176,7 +179,7 @@ mod tests {
     use super::*;
 
     fn launch<'a>(outputs: &'a [(&'a [i32], Dtype)]) -> Launch<'a> {
-        Launch { outputs, grid: [64, 1, 1], group: [64, 1, 1], template: &[] }
+        Launch { outputs, zeroed: false, grid: [64, 1, 1], group: [64, 1, 1], template: &[] }
     }
 
     #[track_caller]

@@ -37,6 +37,7 @@ fn a_kernel_with_a_source_has_its_own_gradient_and_a_way_without_a_gpu() {
             let Some(kernel) = &kernel else { return Ok(vec![x.square()?]) };
             let launch = Launch {
                 outputs: &[(x.shape(), x.dtype())],
+                zeroed: false,
                 grid: [3, 1, 1],
                 group: [3, 1, 1],
                 template: &[],

@@ -49,8 +49,9 @@ macro_rules! call {
             }
             done(mlx_sys::$grid(config.0, x, y, z))?;
             done(mlx_sys::$group(config.0, a, b, c))?;
-            // Or else memory that others left behind would be what isn't written.
-            done(mlx_sys::$init(config.0, 0.0))?;
+            if $launch.zeroed {
+                done(mlx_sys::$init(config.0, 0.0))?;
+            }
             for (name, value) in $launch.template {
                 let name = text(name)?;
                 done(match *value {
