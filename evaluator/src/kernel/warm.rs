@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, thread};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use trial_protocol::{CheckCase, Dtype, Model, Quantization, Training, WarmRequest};
+use trial_protocol::{AdapterKind, CheckCase, Dtype, Model, Quantization, Training, WarmRequest};
 
 use crate::runner::{KERNELS, Runner};
 use crate::stop::Stop;
@@ -31,8 +31,10 @@ pub(super) async fn warm(
 ) -> Result<bool, Stop> {
     let Some(folder) = &runner.harness.compiled else { return Ok(false) };
     let layers = kinds(announced).into_iter().map(|case| WarmRequest { cases: vec![case], training: None });
-    let requests: Vec<WarmRequest> =
-        std::iter::once(WarmRequest { cases: Vec::new(), training: Some(training) }).chain(layers).collect();
+    let trainings = trainings(training)
+        .into_iter()
+        .map(|training| WarmRequest { cases: Vec::new(), training: Some(training) });
+    let requests: Vec<WarmRequest> = trainings.chain(layers).collect();
     let pending: Vec<(WarmRequest, PathBuf)> = requests
         .into_iter()
         .map(|request| (request.clone(), folder.join(mark(&request, &runner.harness.description.device))))
@@ -59,6 +61,16 @@ pub(super) async fn warm(
     Ok(true)
 }
 
+/// The training, and where a compiled step has operations fused in its own way, that of plain LoRA too, which a DoRA champion is shown
+/// against.
+fn trainings((model, training): (Model, Training)) -> Vec<(Model, Training)> {
+    let mut trainings = vec![(model.clone(), training.clone())];
+    if training.compile && training.fine_tune_type == AdapterKind::Dora {
+        trainings.push((model, Training { fine_tune_type: AdapterKind::Lora, ..training }));
+    }
+    trainings
+}
+
 /// One layer for each kernel that MLX may compile for layers stored like these.
 fn kinds(announced: &[CheckCase]) -> Vec<CheckCase> {
     let mut stored: Vec<(Quantization, Dtype)> = Vec::new();
@@ -83,7 +95,7 @@ fn kinds(announced: &[CheckCase]) -> Vec<CheckCase> {
                     quantization: Some(quantization),
                     bias: false,
                     dtype,
-                    adapter: trial_protocol::AdapterKind::Lora,
+                    adapter: AdapterKind::Lora,
                     siblings: Vec::new(),
                 });
             }
@@ -142,6 +154,24 @@ mod tests {
             assert!(alike.iter().any(|kind| kind.output % 64 == 32));
         }
         assert!(kinds.iter().all(|kind| kind.quantization.is_some()));
+    }
+
+    #[test]
+    fn a_compiled_step_of_dora_is_warmed_with_plain_loras_and_others_by_themselves() {
+        let model: Model = serde_json::from_value(serde_json::json!({ "folder": "/model" })).unwrap();
+        let training: Training = serde_json::from_value(serde_json::json!({
+            "num_layers": 1, "rank": 8, "scale": 16.0, "learning_rate": 1e-5, "optimizer": "adam", "batch_size": 1, "sequence_length": 8,
+            "iterations": 1, "warmup_iterations": 1, "validation_batches": 1, "data": "data.jsonl",
+        }))
+        .unwrap();
+        let kinds = |compile, fine_tune_type| {
+            let training = Training { compile, fine_tune_type, ..training.clone() };
+            let trainings = trainings((model.clone(), training));
+            trainings.iter().map(|(_, training)| training.fine_tune_type).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(true, AdapterKind::Dora), [AdapterKind::Dora, AdapterKind::Lora]);
+        assert_eq!(kinds(false, AdapterKind::Dora), [AdapterKind::Dora]);
+        assert_eq!(kinds(true, AdapterKind::Lora), [AdapterKind::Lora]);
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn prepare() -> PrepareRequest {
             iterations: 2,
             warmup_iterations: 1,
             validation_batches: 1,
+            compile: false,
             data: data(),
         },
         error_budget: 16.0,

@@ -41,6 +41,7 @@ fn training(learning_rate: f32, iterations: u32) -> Training {
         iterations,
         warmup_iterations: 1,
         validation_batches: 2,
+        compile: false,
         data: data(),
     }
 }

@@ -23,8 +23,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Counts the changes of these messages. An evaluator refuses a harness of another one: what it doesn't understand would look like a
-/// candidate's crash. 2: layers that share x.
-pub const PROTOCOL: u32 = 3;
+/// candidate's crash. 2: layers that share x. 4: compiled steps.
+pub const PROTOCOL: u32 = 4;
 
 /// Longest frame of JSON either side accepts, in bytes.
 pub const MAX_FRAME: u32 = 16 * 1024 * 1024;
@@ -489,8 +489,18 @@ pub struct Training {
     pub warmup_iterations: u32,
     /// Batches of held-out text for the validation loss.
     pub validation_batches: u32,
+    /// Whether a step goes through `mx.compile`, as MLX-LM's does: then MLX fuses operations, and a kernel's `forward` is called when the
+    /// step is traced and not again. On a CPU the sandbox allows no compiler, and MLX takes the step operation by operation.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub compile: bool,
     /// JSON lines of `{"prompt": ..., "completion": ...}` or `{"text": ...}`.
     pub data: PathBuf,
+}
+
+/// For what is left out where it is off.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's interface")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// What a runner answers.
@@ -541,7 +551,8 @@ pub struct TrialReport {
     pub kernel: String,
     /// Layers the plugin was built for. 0 for the harness's own layer.
     pub kernel_layers: u32,
-    /// Forward calls that went through the plugin (traced calls of a compiled step count once).
+    /// Forward calls that went through the plugin, those of the warm-up among them: a compiled step, as on a GPU, calls it only when it
+    /// is traced.
     pub kernel_calls: u64,
     /// Quantized linear layers in the model.
     pub quantized_layers: u32,

@@ -21,7 +21,6 @@ pub(crate) fn run(request: &TrialRequest, supervisor: &mut Supervisor) -> Result
     let mut trainer = Trainer::load(&request.model, training, &data, build).map_err(explain)?;
     trainer.warm_up(request.warm_up_seed).map_err(explain)?;
     return_memory();
-    let calls_before = trainer.kernel_calls();
 
     supervisor.reply(&Reply::Ready).map_err(Stop::Lost)?;
     let Go { seed } = supervisor.receive().map_err(Stop::Lost)?;
@@ -33,7 +32,7 @@ pub(crate) fn run(request: &TrialRequest, supervisor: &mut Supervisor) -> Result
     }
     supervisor.reply_with(&Reply::Trained { bytes: raw.len() as u64 }, &raw).map_err(Stop::Lost)?;
 
-    let kernel_calls = if build.is_some() { trainer.kernel_calls() - calls_before } else { 0 };
+    let kernel_calls = if build.is_some() { trainer.kernel_calls() } else { 0 };
     Ok(Reply::Trial(TrialReport {
         kernel: name,
         kernel_layers: trainer.kernel_layers(),

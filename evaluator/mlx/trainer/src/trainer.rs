@@ -82,7 +82,7 @@ impl Trainer {
             kind.arrays().len() * slots.len(),
             training.optimizer,
             training.learning_rate,
-            Execution::default(),
+            if training.compile { Execution::Compiled } else { Execution::Direct },
         );
         let kernel_layers = if build.is_some() { slots.len() as u32 } else { 0 };
         let training = training.clone();

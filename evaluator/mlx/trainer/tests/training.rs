@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests, also their helpers")]
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use kernel_api::{Adapter, Array, Error as KernelError, Kernel, Layer, MlxLmLora, Weight};
+use kernel_api::{Adapter, Array, Error as KernelError, Kernel, Layer, MlxLmLora, Weight, gpu};
 use trainer::data::{Dataset, TRAIN, training_lines};
 use trainer::synthetic::write_synthetic;
 use trainer::{Error, Run, Trainer};
@@ -38,6 +39,7 @@ fn training() -> Training {
         iterations: 6,
         warmup_iterations: 2,
         validation_batches: 2,
+        compile: false,
         data: data(),
     }
 }
@@ -137,6 +139,30 @@ fn a_plugged_in_kernel_runs_every_adapted_layer_and_only_those() {
     let (reference, _) = train(42, None, false);
     for (ours, theirs) in run.losses.iter().zip(reference) {
         assert!((ours - theirs).abs() < 1e-4 * theirs, "{ours} and {theirs}");
+    }
+}
+
+#[test]
+fn a_compiled_step_calls_the_kernels_when_it_is_traced_and_trains_the_same() {
+    let build: trainer::BuildKernel = |layer| Ok(Box::new(MlxLmLora::new(layer)));
+    let compiled = Training { compile: true, ..training() };
+    let (mut compiled, mut direct) =
+        (load(&compiled, Some(build)).unwrap(), load(&training(), Some(build)).unwrap());
+    let losses = [&mut compiled, &mut direct].map(|trainer| run(trainer, 42).unwrap().losses);
+    for (ours, theirs) in losses[0].iter().zip(&losses[1]) {
+        assert!((ours - theirs).abs() < 1e-4 * theirs, "{ours} and {theirs}");
+    }
+    assert_eq!(direct.kernel_calls(), 7 * 6);
+    // On a CPU MLX needs `g++` to compile a step, and without it doesn't.
+    let has_compiler = Command::new("g++")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if has_compiler || gpu::backend() != gpu::Backend::Cpu {
+        // Once for each shape that the batches of these texts have.
+        assert!(compiled.kernel_calls() % 7 == 0, "{}", compiled.kernel_calls());
+        assert!(compiled.kernel_calls() < direct.kernel_calls(), "{}", compiled.kernel_calls());
     }
 }
 

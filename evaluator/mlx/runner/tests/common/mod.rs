@@ -191,6 +191,7 @@ pub(crate) fn trial(plugin: Option<Plugin>, data: &Path) -> TrialRequest {
             iterations: 3,
             warmup_iterations: 1,
             validation_batches: 1,
+            compile: false,
             data: data.to_owned(),
         },
         warm_up_seed: 7,

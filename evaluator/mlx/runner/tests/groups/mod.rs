@@ -100,8 +100,8 @@ fn a_trial_trains_with_the_group() {
     let mut judge = grader::trial::Judge::new(&request.model, &request.training).unwrap();
     let mut trained = |form| {
         let (report, adapters) = train(Some(Kernel::variant("group.rs", "FORM", form).plugin()), 42);
-        // Two blocks of seven layers, in three steps.
-        assert_eq!((report.kernel_layers, report.kernel_calls), (14, 42), "{form}");
+        // Two blocks of seven layers, in three steps after one of warm-up.
+        assert_eq!((report.kernel_layers, report.kernel_calls), (14, 56), "{form}");
         (judge.grade(42, 3, &adapters).unwrap(), adapters)
     };
     let (alone, adapters) = trained("none");
