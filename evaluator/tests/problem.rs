@@ -155,6 +155,8 @@ fn the_problems_that_come_with_evolve_load_and_say_what_they_train() {
     let files = [
         ("quantized-lora", AdapterKind::Lora, false),
         ("quantized-dora", AdapterKind::Dora, false),
+        ("quantized-lora/wide.yaml", AdapterKind::Lora, false),
+        ("quantized-dora/wide.yaml", AdapterKind::Dora, false),
         ("quantized-dora/qwen2.5-0.5b.yaml", AdapterKind::Dora, true),
         ("quantized-dora/qwen2.5-0.5b-gpu.yaml", AdapterKind::Dora, true),
         ("quantized-lora/qwen2.5-0.5b-gpu.yaml", AdapterKind::Lora, true),
