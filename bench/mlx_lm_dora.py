@@ -32,6 +32,7 @@ import mlx_lm.tuner.utils
 from mlx.utils import tree_flatten
 from mlx_lm.models.qwen2 import Model, ModelArgs
 from mlx_lm.tuner.dora import DoRALinear
+from mlx_lm.tuner.lora import LoRALinear
 from mlx_lm.tuner.trainer import default_loss
 from mlx_lm.utils import load_model
 
@@ -78,7 +79,67 @@ class PackedDoRALinear(DoRALinear):
         return out
 
 
-ARMS = ("mlx-lm", "packed", "lora")
+class FewRowsDoRALinear(PackedDoRALinear):
+    """The same for a processor and few rows, as `champions/few-rows.rs` has it (`bench/mlx_cpu_products.py` tells why): forward the weight is
+    unpacked, a piece at a time, and stands on the left; with x goes lora_a, for the norm. Backward it stays packed.
+    """
+
+    # Values of a piece.
+    PIECE = 1 << 18
+
+    def _times(self, right):
+        linear, products = self.linear, []
+        outputs, inputs = linear.weight.shape[0], self.lora_a.shape[0]
+        rows = max(self.PIECE // inputs, 1)
+        for start in range(0, outputs, rows):
+            part = slice(start, start + rows)
+            scales = linear.scales[part]
+            if products:
+                # Or MLX would unpack all pieces first.
+                scales = scales + mx.minimum(mx.abs(products[-1][:1, :1]), 0)
+            piece = mx.dequantize(linear.weight[part], scales, linear.biases[part], group_size=linear.group_size, bits=linear.bits)
+            products.append(piece @ right)
+        return mx.concatenate(products, axis=0)
+
+    def __call__(self, x):
+        linear, scale = self.linear, self.scale
+        if not self._is_quantized() or linear.mode != "affine" or x.dtype != mx.float32:
+            return super().__call__(x)
+
+        @mx.custom_function
+        def layer(x, a, b, m):
+            rows = x.reshape(-1, x.shape[-1])
+            count = rows.shape[0]
+            both = self._times(mx.concatenate([mx.contiguous(rows.T), a], axis=1))
+            product, mixed = both[:, :count], both[:, count:]
+            gram = (a.T @ a) @ b
+            norm = mx.sqrt(self._squares + (b * (2 * scale * mixed.T + scale**2 * gram)).sum(axis=0))
+            factor = m / norm
+            # The magnitude's gradient is found by dividing by it.
+            factor = mx.where(mx.abs(factor) < 2.0**-40, 2.0**-40, factor)
+            inner = rows @ a
+            y = mx.contiguous((product.T + scale * (inner @ b)) * factor)
+            return y.reshape(*x.shape[:-1], -1), inner, factor, norm
+
+        @layer.vjp
+        def backward(primals, cotangents, results):
+            (x, a, b, _), dy, (y, inner, factor, norm) = primals, cotangents[0], results
+            flat = lambda array: array.reshape(-1, array.shape[-1])
+            dq = dy * factor
+            sizes = dict(group_size=linear.group_size, bits=linear.bits)
+            dx = mx.quantized_matmul(dq, linear.weight, linear.scales, linear.biases, transpose=False, **sizes)
+            through = dq @ (scale * b).T
+            da = flat(x).T @ flat(through)
+            db = (scale * inner).T @ flat(dq)
+            return dx + through @ a.T, da, db, (flat(dy) * flat(y)).sum(axis=0) / (factor * norm)
+
+        out = layer(x, self.lora_a, self.lora_b, self.m)[0]
+        return out + linear.bias if "bias" in linear else out
+
+
+# Each arm's layers.
+ARMS = {"mlx-lm": DoRALinear, "packed": PackedDoRALinear, "few-rows": FewRowsDoRALinear, "lora": LoRALinear}
+OWN = ("packed", "few-rows")
 
 SHAPES = {
     "small": dict(hidden_size=256, intermediate_size=1024, num_hidden_layers=2, heads=4, vocab_size=320),
@@ -132,8 +193,8 @@ def random_model(name, dtype, seed):
 
 def measure(options):
     """One arm in this process; prints JSON."""
-    if options.arm == "packed":
-        mlx_lm.tuner.dora.DoRALinear = mlx_lm.tuner.utils.DoRALinear = PackedDoRALinear
+    if options.arm in OWN:
+        mlx_lm.tuner.dora.DoRALinear = mlx_lm.tuner.utils.DoRALinear = ARMS[options.arm]
     dtype = getattr(mx, options.dtype)
     model = load_model(Path(options.model))[0] if options.model else random_model(options.shapes, dtype, 1)
     model.freeze()
@@ -196,39 +257,37 @@ def compare(options):
         return json.loads(output.splitlines()[-1])
 
     coin = random.Random()
-    results = {arm: [] for arm in ARMS}
+    results = {arm: [] for arm in options.arms}
     for pair in range(options.pairs):
-        arms = list(ARMS)
-        coin.shuffle(arms)
-        for arm in arms:
+        for arm in coin.sample(options.arms, len(options.arms)):
             result = child(arm, 100 + pair)
             results[arm].append(result)
             print(
-                f"pair {pair + 1} {arm:7} {result['tokens_per_second']:10.1f} tokens/s "
+                f"pair {pair + 1} {arm:8} {result['tokens_per_second']:10.2f} tokens/s "
                 f"{result['peak_memory_bytes'] / 2**20:10.1f} MB  loss {result['losses'][-1]:.6f}",
                 flush=True,
             )
-    used = {arm: results[arm][0]["layers"] for arm in ARMS}
-    assert used == {"mlx-lm": ["DoRALinear"], "packed": ["PackedDoRALinear"], "lora": ["LoRALinear"]}, used
-    worst = max(
-        abs(mine - theirs) / abs(theirs)
-        for packed, own in zip(results["packed"], results["mlx-lm"])
-        for mine, theirs in zip(packed["losses"], own["losses"])
-    )
-    print(f"mlx {version('mlx')}, mlx-lm {version('mlx-lm')}, {results['packed'][0]['device']}")
-    print(f"losses of the two DoRA layers differ by {worst:.1e} at most")
+    used = {arm: results[arm][0]["layers"] for arm in options.arms}
+    assert used == {arm: [ARMS[arm].__name__] for arm in options.arms}, used
+    device = results[options.arms[0]][0]["device"]
+    print(f"mlx {version('mlx')}, mlx-lm {version('mlx-lm')}, {device}")
     # On a GPU the processor only waits.
-    is_cpu = "cpu" in results["packed"][0]["device"]
-    speeds = ["tokens_per_second", "tokens_per_processor_second"] if is_cpu else ["tokens_per_second"]
-    for metric in [*speeds, "peak_memory_bytes"]:
-        for other in ("mlx-lm", "lora"):
-            ratios = [a[metric] / b[metric] for a, b in zip(results["packed"], results[other])]
-            estimate, least, largest, coverage = interval(ratios)
-            print(
-                f"{metric:27} packed / {other:7} {estimate:.3f}  [{least:.3f}, {largest:.3f}] "
-                f"from {len(ratios)} pairs, {100 * coverage:.1f} %"
-            )
-    allowed = 1e-4 if options.dtype == "float32" else 2e-2
+    speeds = ["tokens_per_second", "tokens_per_processor_second"] if "cpu" in device else ["tokens_per_second"]
+    allowed, worst = 1e-4 if options.dtype == "float32" else 2e-2, 0.0
+    for mine in (arm for arm in options.arms if arm in OWN):
+        if "mlx-lm" in results:
+            pairs = zip(results[mine], results["mlx-lm"])
+            differences = [abs(a - b) / abs(b) for own, other in pairs for a, b in zip(own["losses"], other["losses"])]
+            worst = max([worst, *differences])
+            print(f"losses of {mine} and mlx-lm differ by {max(differences):.1e} at most")
+        for metric in [*speeds, "peak_memory_bytes"]:
+            for other in (arm for arm in options.arms if arm not in OWN):
+                ratios = [a[metric] / b[metric] for a, b in zip(results[mine], results[other])]
+                estimate, least, largest, coverage = interval(ratios)
+                print(
+                    f"{metric:27} {mine:8} / {other:7} {estimate:.3f}  [{least:.3f}, {largest:.3f}] "
+                    f"from {len(ratios)} pairs, {100 * coverage:.1f} %"
+                )
     if not worst <= allowed:
         sys.exit(f"the losses differ by {worst:.1e}, allowed is {allowed:.0e}")
 
@@ -247,6 +306,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--no-compile", action="store_true", help="run the step operation by operation")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["mlx-lm", "packed", "lora"], help="what is compared")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
