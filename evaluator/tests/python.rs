@@ -452,8 +452,8 @@ async fn an_evaluator_that_cant_be_loaded_is_our_error_and_says_what_to_do() {
 const NOISY: &str =
     "import random\ndef evaluate(path): return {'combined_score': 10 + random.gauss(0, 1), 'x': 1}\n";
 
-#[tokio::test]
-async fn among_identical_programs_no_lucky_draw_is_the_champion() {
+/// Of 59 programs as good as the first: how far the luckiest first score lies above the first program's, and how many were asked again.
+async fn lucky_draws() -> (f64, usize) {
     let settings = format!("{SETTINGS}parallel: 2\nnoise: {{confirmations: 8}}\n");
     let (_folder, evaluator) = evaluator_of(NOISY, &settings).await;
     let first = evaluator.evaluate(job(0, "pass")).await.unwrap();
@@ -474,8 +474,22 @@ async fn among_identical_programs_no_lucky_draw_is_the_champion() {
     }
     // The chance of a claim is a twentieth, and then it is one.
     assert!(claims <= 1, "{claims} claims");
-    assert!(luckiest > best.score.get() + 1.0, "the luckiest of 60 has {luckiest}");
-    assert!((1..40).contains(&asked_again), "{asked_again} of 59 were asked again");
+    (luckiest - best.score.get(), asked_again)
+}
+
+#[tokio::test]
+async fn among_identical_programs_no_lucky_draw_is_the_champion() {
+    // Now and then the first program is so lucky itself that nobody comes near it, which shows nothing.
+    let mut rounds = Vec::new();
+    while rounds.len() < 3 {
+        let (margin, asked_again) = lucky_draws().await;
+        assert!(asked_again < 40, "{asked_again} of 59 were asked again");
+        if margin > 1.0 && asked_again > 0 {
+            return;
+        }
+        rounds.push((margin, asked_again));
+    }
+    panic!("in no round did a lucky draw have to be asked again: {rounds:?}");
 }
 
 #[tokio::test]
