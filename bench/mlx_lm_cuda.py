@@ -23,9 +23,6 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optimizers
-import mlx_lm.tuner.dora
-import mlx_lm.tuner.lora
-import mlx_lm.tuner.utils
 from mlx_lm.tuner.dora import DoRALinear
 from mlx_lm.tuner.lora import LoRALinear
 from mlx_lm.tuner.trainer import default_loss
@@ -33,7 +30,6 @@ from mlx_lm.tuner.trainer import default_loss
 import mlx_lm_dora
 
 PROBLEMS = Path(__file__).resolve().parent.parent / "problems"
-ARMS = ("dora", "dora-cuda", "dora-packed", "lora", "lora-cuda")
 
 
 def sources(problem):
@@ -158,6 +154,7 @@ LAYERS = {
     "lora": LoRALinear,
     "lora-cuda": CudaLoRALinear,
 }
+MLX_LM = ("dora", "lora")
 
 
 class Arm:
@@ -169,18 +166,7 @@ class Arm:
         model = mlx_lm_dora.random_model(options.shapes, getattr(mx, options.dtype), 1)
         model.freeze()
         mx.random.seed(options.seed)
-        module = mlx_lm.tuner.dora if name.startswith("dora") else mlx_lm.tuner.lora
-        kind = "DoRALinear" if name.startswith("dora") else "LoRALinear"
-        own = getattr(module, kind)
-        # `from_base` makes the class by its global name.
-        for place in (module, mlx_lm.tuner.utils):
-            setattr(place, kind, LAYERS[name])
-        settings = {"rank": options.rank, "scale": options.scale, "dropout": 0.0}
-        mlx_lm.tuner.utils.linear_to_lora_layers(model, options.num_layers, settings, use_dora=name.startswith("dora"))
-        for place in (module, mlx_lm.tuner.utils):
-            setattr(place, kind, own)
-        used = {type(layer) for layer in model.modules() if hasattr(layer, "lora_a")}
-        assert used == {LAYERS[name]}, used
+        mlx_lm_dora.attach(model, LAYERS[name], options)
         model.train()
         gradients = nn.value_and_grad(model, default_loss)
         optimizer = optimizers.Adam(learning_rate=options.learning_rate)
@@ -238,7 +224,7 @@ def main():
     parser.add_argument("--learning-rate", type=float, default=1e-5)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--arms", nargs="+", choices=LAYERS, default=list(LAYERS))
     options = parser.parse_args()
     graphs = os.environ.get("MLX_USE_CUDA_GRAPHS", "on by default")
     print(f"MLX {mx.__version__} on {mx.device_info()}, {options.shapes}, {options.dtype}, {options.batch} x {options.length}, CUDA graphs: {graphs}")
@@ -264,10 +250,8 @@ def main():
     for arm in arms:
         milliseconds = 1e3 * statistics.median(arm.seconds)
         print(f"{arm.name:12} {milliseconds:7.2f} ms a step (median), {options.batch * (options.length - 1) / milliseconds * 1e3:9.0f} tokens/s")
-    for arm in arms:
-        for other in arms:
-            if arm is other or not ("cuda" in arm.name or "packed" in arm.name) or "cuda" in other.name or "packed" in other.name:
-                continue
+    for arm in (arm for arm in arms if arm.name not in MLX_LM):
+        for other in (arm for arm in arms if arm.name in MLX_LM):
             speed = order_interval([b / a for a, b in zip(arm.seconds, other.seconds)])
             worst = max(abs(a - b) / abs(b) for a, b in zip(arm.losses, other.losses))
             print(

@@ -240,7 +240,7 @@ pub(crate) fn harness_files(harness: &Harness) -> impl Iterator<Item = PathBuf> 
 
 /// With MLX 0.32.2's CUDA graphs one gradient in a hundred of a quantized model in half precision is wrong (`bench/mlx_repeats.py`), so
 /// honest trials would be refused, and a wrong reference would let others through. Without them a step takes about as long.
-const CUDA_SETTINGS: [(&str, &str); 1] = [("MLX_USE_CUDA_GRAPHS", "0")];
+const NO_CUDA_GRAPHS: (&str, &str) = ("MLX_USE_CUDA_GRAPHS", "0");
 
 /// What a program of the harness needs to find MLX, and to compute the same each time.
 pub(crate) fn environment(
@@ -267,9 +267,9 @@ pub(crate) fn environment(
         ("HOME".to_owned(), folder),
     ]);
     let is_cuda = harness.description.backend == "cuda";
-    let settings =
-        CUDA_SETTINGS.iter().filter(|_| is_cuda).map(|(name, value)| (name.to_string(), value.to_string()));
-    Ok(always.into_iter().chain(kernels).chain(settings).collect())
+    let (name, value) = NO_CUDA_GRAPHS;
+    let graphs = is_cuda.then(|| (name.to_owned(), value.to_owned()));
+    Ok(always.into_iter().chain(kernels).chain(graphs).collect())
 }
 
 impl Session {

@@ -6,11 +6,10 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use evaluator::{Evaluator, Job, LoadedProblem, Purpose};
-use support::options;
+use support::{harness, options};
 
 fn champions(problem: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(problem.join("champions")).unwrap();
@@ -21,15 +20,9 @@ fn champions(problem: &Path) -> Vec<PathBuf> {
 }
 
 async fn all_pass(problem: &str, least: usize) {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let harness = manifest.join("mlx/harness.json");
-    if !harness.exists() {
-        let notice =
-            format!("\n*** SKIPPED: no {}; run `make mlx` to test real kernels ***\n", harness.display());
-        std::io::stderr().write_all(notice.as_bytes()).unwrap();
-        return;
-    }
-    let (folder, problem) = (tempfile::tempdir().unwrap(), manifest.join("../problems").join(problem));
+    let Some(harness) = harness() else { return };
+    let problem = Path::new(env!("CARGO_MANIFEST_DIR")).join("../problems").join(problem);
+    let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path(), LoadedProblem::load(&problem).unwrap());
     options.harness = Some(harness);
     let evaluator = Evaluator::spawn(options).await.unwrap();

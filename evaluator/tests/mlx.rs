@@ -7,13 +7,12 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use evaluator::order::Tier;
 use evaluator::{EvaluationReport, Evaluator, Job, LoadedProblem, Purpose};
 use search::{Outcome, Stage, Verdict};
-use support::options;
+use support::{harness, options};
 use tempfile::TempDir;
 
 const INITIAL: &str = include_str!("data/initial.rs");
@@ -43,16 +42,9 @@ protocol: {{fixed: {{trials: 3}}}}
     )
 }
 
-/// None where MLX is not set up, which is said where even captured tests are heard.
 async fn evaluator() -> Option<(TempDir, Evaluator)> {
+    let harness = harness()?;
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let harness: PathBuf = manifest.join("mlx/harness.json");
-    if !harness.exists() {
-        let notice =
-            format!("\n*** SKIPPED: no {}; run `make mlx` to test real kernels ***\n", harness.display());
-        std::io::stderr().write_all(notice.as_bytes()).unwrap();
-        return None;
-    }
     let folder = tempfile::tempdir().unwrap();
     let data = manifest.parent().unwrap().join("problems/quantized-lora/data/instructions.jsonl");
     fs::write(folder.path().join("initial.rs"), INITIAL).unwrap();

@@ -4,7 +4,8 @@
 
 pub(crate) mod stand_ins;
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,18 @@ pub(crate) fn command_problem(folder: &Path, settings: &str) -> evaluator::Loade
 /// A program for [`command_problem`].
 pub(crate) fn script(lines: &str) -> String {
     format!("# EVOLVE-BLOCK-START\n{lines}\n# EVOLVE-BLOCK-END\n")
+}
+
+/// The harness that `make mlx` leaves. None where MLX is not set up, which is said where even captured tests are heard.
+pub(crate) fn harness() -> Option<PathBuf> {
+    let harness = Path::new(env!("CARGO_MANIFEST_DIR")).join("mlx/harness.json");
+    if !harness.exists() {
+        let notice =
+            format!("\n*** SKIPPED: no {}; run `make mlx` to test real kernels ***\n", harness.display());
+        std::io::stderr().write_all(notice.as_bytes()).unwrap();
+        return None;
+    }
+    Some(harness)
 }
 
 /// Options that use the binaries under test and keep all files within a folder.

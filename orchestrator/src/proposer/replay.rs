@@ -66,7 +66,7 @@ pub struct StoredReply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
     /// Whether the model stopped at its limit of tokens.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cut_off: bool,
     /// Why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ pub struct StoredReply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_reasoning: Option<u64>,
     /// Whether the tokens are estimated.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tokens_estimated: bool,
     /// What they cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,11 +95,6 @@ pub struct StoredReply {
     /// HTTP requests it took.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub requests: u32,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -491,16 +491,10 @@ pub struct Training {
     pub validation_batches: u32,
     /// Whether a step goes through `mx.compile`, as MLX-LM's does: then MLX fuses operations, and a kernel's `forward` is called when the
     /// step is traced and not again. On a CPU the sandbox allows no compiler, and MLX takes the step operation by operation.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compile: bool,
     /// JSON lines of `{"prompt": ..., "completion": ...}` or `{"text": ...}`.
     pub data: PathBuf,
-}
-
-/// For what is left out where it is off.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's interface")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// What a runner answers.
@@ -551,8 +545,8 @@ pub struct TrialReport {
     pub kernel: String,
     /// Layers the plugin was built for. 0 for the harness's own layer.
     pub kernel_layers: u32,
-    /// Forward calls that went through the plugin, those of the warm-up among them: a compiled step, as on a GPU, calls it only when it
-    /// is traced.
+    /// Forward calls that went through the plugin, those of the warm-up among them: a compiled step ([`Training::compile`]) calls it only
+    /// when it is traced.
     pub kernel_calls: u64,
     /// Quantized linear layers in the model.
     pub quantized_layers: u32,

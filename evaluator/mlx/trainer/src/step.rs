@@ -53,10 +53,9 @@ pub struct Loss {
 }
 
 /// How a step's graph is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Execution {
     /// Operation by operation.
-    #[default]
     Direct,
     /// Through `mx.compile`, which fuses elementwise operations; on the CPU backend it calls `g++` once per shape.
     Compiled,
