@@ -104,6 +104,9 @@ fn kinds(announced: &[CheckCase]) -> Vec<CheckCase> {
     cases
 }
 
+/// What is kept of what is compiled; to be counted up when that is more than before, so that it is compiled once more.
+const KEPT: u32 = 2;
+
 /// A file that says that this was done on this device.
 fn mark(request: &WarmRequest, device: &str) -> String {
     let mut hasher = DefaultHasher::new();
@@ -115,10 +118,12 @@ fn mark(request: &WarmRequest, device: &str) -> String {
     let what = WarmRequest { training, ..request.clone() };
     serde_json::to_string(&what).unwrap_or_default().hash(&mut hasher);
     device.hash(&mut hasher);
+    KEPT.hash(&mut hasher);
     format!("{:016x}.done", hasher.finish())
 }
 
-/// Moves what was compiled, the names of the functions before their code: MLX looks for the code first.
+/// Copies what was compiled, the names of the functions before their code: MLX looks for the code first. A kernel whose name is longer than a
+/// file's may be, as that of a fused step of Adam is, lies in folders that its name is cut into.
 fn keep(made: &Path, folder: &Path) -> io::Result<()> {
     for ending in ["txt", "ptx"] {
         for entry in fs::read_dir(made)? {
@@ -129,6 +134,14 @@ fn keep(made: &Path, folder: &Path) -> io::Result<()> {
                 fs::copy(&path, &unfinished)?;
                 fs::rename(&unfinished, folder.join(entry.file_name()))?;
             }
+        }
+    }
+    for entry in fs::read_dir(made)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            let inner = folder.join(entry.file_name());
+            fs::create_dir_all(&inner)?;
+            keep(&entry.path(), &inner)?;
         }
     }
     Ok(())
@@ -181,7 +194,12 @@ mod tests {
             fs::write(made.path().join(name), name).unwrap();
         }
         std::os::unix::fs::symlink("/nowhere/old.ptx", made.path().join("old.ptx")).unwrap();
+        fs::create_dir(made.path().join("a long name's beginning")).unwrap();
+        fs::write(made.path().join("a long name's beginning/its end.ptx"), "code").unwrap();
         keep(made.path(), folder.path()).unwrap();
+        let long = folder.path().join("a long name's beginning");
+        assert_eq!(fs::read_to_string(long.join("its end.ptx")).unwrap(), "code");
+        fs::remove_dir_all(long).unwrap();
         let mut names: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

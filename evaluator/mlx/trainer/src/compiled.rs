@@ -22,10 +22,16 @@ pub fn adopt() -> io::Result<()> {
     link(Path::new(&before), Path::new(&own))
 }
 
+/// A kernel whose name is longer than a file's may be lies in folders that its name is cut into.
 fn link(before: &Path, own: &Path) -> io::Result<()> {
     fs::create_dir_all(own)?;
     for entry in fs::read_dir(before)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            link(&path, &own.join(entry.file_name()))?;
+            continue;
+        }
         let (Some(name), Some(ending)) = (path.file_name(), path.extension().and_then(OsStr::to_str)) else {
             continue;
         };
@@ -48,7 +54,13 @@ mod tests {
         for name in ["a.ptx", "a.txt", "a.cu", "half-written"] {
             fs::write(before.join(name), name).unwrap();
         }
+        fs::create_dir(before.join("a long name's beginning")).unwrap();
+        fs::write(before.join("a long name's beginning/its end.ptx"), "code").unwrap();
         link(&before, &own).unwrap();
+        let long = own.join("a long name's beginning");
+        assert_eq!(fs::read_to_string(long.join("its end.ptx")).unwrap(), "code");
+        assert!(long.is_dir() && !long.is_symlink(), "MLX adds its own kernels there");
+        fs::remove_dir_all(long).unwrap();
         let mut names: Vec<_> = fs::read_dir(&own)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
