@@ -125,7 +125,7 @@ fn mistakes_are_errors_with_the_place() {
         ),
         (format!("{KERNEL}protocol: {{race-confirm: {{slow: 0.5}}}}\n"), &["race-confirm: slow", "above 1"]),
         (format!("{KERNEL}protocol: {{race-confirm: {{max_pairs: 4}}}}\n"), &["min_pairs", "max_pairs"]),
-        (format!("{KERNEL}protocol: {{race-confirm: {{max_pairs: 8}}}}\n"), &["max_pairs", "at least 9"]),
+        (format!("{KERNEL}protocol: {{race-confirm: {{max_pairs: 9}}}}\n"), &["max_pairs", "at least 10"]),
         (format!("{KERNEL}protocol: {{race-confirm: {{bet: 0}}}}\n"), &["race-confirm: bet", "above 0"]),
         (format!("{KERNEL}language: python\n"), &["language: rust"]),
         (KERNEL.replace("initial.rs", "absent.rs"), &["absent.rs can't be read"]),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use search::Language;
 
 use super::{CommandProblem, KernelProblem, Limits, Problem, ProtocolSettings, RaceSettings};
-use crate::statistics::e_lond_level;
+use crate::statistics::{e_lond_level, flip_log_factor};
 
 impl Problem {
     /// What is wrong with the values, if anything.
@@ -87,19 +87,19 @@ impl RaceSettings {
             return Err(format!("`{}` must not be above `max_pairs`", key("min_pairs")));
         }
         probability(&key("alpha"), self.alpha)?;
-        // No pair more than doubles the evidence.
-        let needed = -e_lond_level(self.alpha, self.patience, 1, 0).log2();
+        positive(&key("bet"), self.bet)?;
+        // Pairs that all show the same difference. A larger one counts for more, but at most for twice.
+        let evidence = -e_lond_level(self.alpha, self.patience, 1, 0).ln();
+        let needed = (evidence / flip_log_factor(&[1.0], self.bet)).ceil();
         if f64::from(self.max_pairs) < needed {
-            let needed = needed.ceil();
             return Err(format!(
-                "`{}` must be at least {needed}: with fewer pairs no claim is possible",
+                "`{}` must be at least {needed}: so many pairs a claim takes where all show the same difference",
                 key("max_pairs")
             ));
         }
         positive(&key("screen_effect"), self.screen_effect)?;
         positive(&key("confirm_effect"), self.confirm_effect)?;
         positive(&key("screen_loss"), self.screen_loss)?;
-        positive(&key("bet"), self.bet)?;
         positive(&key("noise_floor"), self.noise_floor)?;
         positive(&key("prior"), self.prior)?;
         probability(&key("screen_miss"), self.screen_miss)?;
