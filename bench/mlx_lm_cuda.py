@@ -17,6 +17,7 @@ import os
 import random
 import re
 import statistics
+import struct
 import time
 from pathlib import Path
 
@@ -39,109 +40,105 @@ def sources(problem):
     return header, found
 
 
-def kernel(header, source, name, inputs, outputs):
-    return mx.fast.cuda_kernel(name=name, input_names=inputs.split(), output_names=outputs.split(), header=header, source=source)
+INPUTS = ["rows", "more", "packed", "scales", "biases", "lora", "other", "task"]
+OUTPUTS = ["full", "wide", "narrow", "thin"]
+
+
+def kernel(name):
+    header, found = sources("quantized-" + name)
+    return mx.fast.cuda_kernel(name=name, input_names=INPUTS, output_names=OUTPUTS, header=header, source=found["TASKS"])
 
 
 def blocks(size, each):
     return (size + each - 1) // each
 
 
-class Kernels:
-    """As cuda.rs calls them."""
-
-    def __init__(self):
-        header, dora = sources("quantized-dora")
-        self.prepare = kernel(header, dora["PREPARE"], "dora_prepare", "x packed scales biases a b m settings", "inner factor norm")
-        self.finish = kernel(header, dora["FINISH"], "dora_finish", "q inner b factor settings", "y")
-        self.back = kernel(header, dora["BACK"], "dora_back", "dy y inner b factor norm settings", "dq db dm through")
-        self.last = kernel(header, dora["LAST"], "dora_last", "dxq x through a", "dx da")
-        header, lora = sources("quantized-lora")
-        self.lora_inner = kernel(header, lora["INNER"], "lora_inner", "x a", "inner")
-        self.lora_finish = kernel(header, lora["FINISH"], "lora_finish", "q inner b bias settings", "y")
-        self.lora_back = kernel(header, lora["BACK"], "lora_back", "dy inner b settings", "db through")
-        self.lora_last = kernel(header, lora["LAST"], "lora_last", "dxq x through a", "dx da")
+def bits(number):
+    return struct.unpack("i", struct.pack("f", number))[0]
 
 
-def launch(function, inputs, outputs, grid, group, template):
-    shapes, dtypes = [list(part) for part in zip(*outputs)]
-    return function(inputs=inputs, output_shapes=shapes, output_dtypes=dtypes, grid=grid, threadgroup=group, template=template)
+class Tasks:
+    """Of one layer and one input, as cuda.rs has them."""
 
+    def __init__(self, function, layer, x, **more):
+        self.function = function
+        self.rank, self.outputs = layer.lora_b.shape
+        self.inputs = x.shape[-1]
+        self.rows = x.size // self.inputs
+        linear = layer.linear
+        self.weight = [linear.weight, linear.scales, linear.biases]
+        self.unpacking = blocks(linear.weight.size, 1024)
+        names = {"T": x.dtype, "GROUP": linear.group_size, "BITS": linear.bits, "SCALE": bits(layer.scale), **more}
+        self.template = list(names.items())
+        self.has_bias = "bias" in linear
+        self.bias = linear.bias if self.has_bias else mx.zeros((1, 1), x.dtype)
 
-def packed(x, linear, transpose):
-    sizes = dict(group_size=linear.group_size, bits=linear.bits)
-    return mx.quantized_matmul(x, linear.weight, linear.scales, linear.biases, transpose=transpose, **sizes)
+    def run(self, rows, more, lora, other, task, grid, group=256, full=(1,), wide=(1,), narrow=(1,), thin=(1,)):
+        return self.function(
+            inputs=[rows, more, *self.weight, lora, other, task],
+            output_shapes=[full, wide, narrow, thin],
+            output_dtypes=[rows.dtype, rows.dtype, mx.float32, mx.float32],
+            grid=(grid[0] * group, *grid[1:]),
+            threadgroup=(group, 1, 1),
+            template=self.template,
+        )
 
+    def finish_grid(self):
+        return (blocks(self.outputs, 128), blocks(self.rows, 8), 1)
 
-def last(function, dxq, x, through, a, names):
-    grid = (blocks(x.shape[-1], 16) * 256, 1, 1)
-    return launch(function, [dxq, x, through, a], [(x.shape, x.dtype), (a.shape, mx.float32)], grid, (256, 1, 1), names)
+    def back_grid(self):
+        return (blocks(self.outputs, 8) + blocks(self.rows, 2) + self.unpacking, 1, 1)
 
-
-def names_for(x, rank, **more):
-    return [("T", x.dtype), ("R", blocks(rank, 8) * 8), *more.items()]
+    def last(self, x, dxq, a, through):
+        grid = (blocks(self.inputs, 8), 1, 1)
+        dx, _, da, _ = self.run(x, dxq, a, through, through, grid, full=x.shape, narrow=a.shape)
+        return dx, da
 
 
 class CudaDoRALinear(DoRALinear):
     def __call__(self, x):
-        linear, kernels = self.linear, KERNELS
-        outputs, rank = self.lora_b.shape[1], self.lora_a.shape[1]
-        rows = x.size // x.shape[-1]
-        names = names_for(x, rank, GROUP=linear.group_size, BITS=linear.bits)
-        settings = mx.array([self.scale, 2.0**-12 if x.dtype == mx.float16 else 2.0**-40])
-        float32 = mx.float32
+        tasks = Tasks(KERNELS["dora"], self, x, LEAST=bits(2.0**-12 if x.dtype == mx.float16 else 2.0**-40))
+        rows, rank, outputs, inputs = tasks.rows, tasks.rank, tasks.outputs, tasks.inputs
 
         @mx.custom_function
         def layer(x, a, b, m):
-            made = [((rows, rank), float32), ((outputs,), float32), ((outputs,), float32)]
-            grid = ((blocks(rows, 4) + blocks(outputs, 32)) * 256, 1, 1)
-            inputs = [x, linear.weight, linear.scales, linear.biases, a, b, m, settings]
-            inner, factor, norm = launch(kernels.prepare, inputs, made, grid, (256, 1, 1), names)
-            q = packed(x, linear, True)
-            grid = (blocks(outputs, 128) * 128, blocks(rows, 8), 1)
-            (y,) = launch(kernels.finish, [q, inner, b, factor, settings], [(q.shape, q.dtype)], grid, (128, 1, 1), names)
-            return y, inner, factor, norm
+            grid = (blocks(rows, 2) + blocks(outputs, 4), 1, 1)
+            _, w, ratios, inner = tasks.run(x, x, a, b, m, grid, wide=(outputs, inputs), narrow=(2, outputs), thin=(rows, rank))
+            q = x @ w.T
+            shape = q.shape if tasks.has_bias else (1,)
+            y, before, _, _ = tasks.run(q, tasks.bias, b, inner, ratios, tasks.finish_grid(), 128, full=q.shape, wide=shape)
+            return y, before if tasks.has_bias else y, inner, ratios
 
         @layer.vjp
         def backward(primals, cotangents, results):
-            (x, a, b, m), dy, (y, inner, factor, norm) = primals, cotangents[0], results
-            made = [(dy.shape, dy.dtype), (b.shape, float32), (m.shape, float32), ((rows, rank), float32)]
-            grid = ((blocks(outputs, 16) + blocks(rows, 4)) * 256, 1, 1)
-            inputs = [dy, y, inner, b, factor, norm, settings]
-            dq, db, dm, through = launch(kernels.back, inputs, made, grid, (256, 1, 1), names)
-            dx, da = last(kernels.last, packed(dq, linear, False), x, through, a, names)
-            return dx, da, db, dm
+            (x, a, b, m), dy, (_, y, inner, ratios) = primals, cotangents[0], results
+            shapes = dict(full=dy.shape, wide=(outputs, inputs), narrow=(rank + 1, outputs), thin=(1, 1, rows, rank))
+            dq, w, small, through = tasks.run(dy, y, b, inner, ratios[None], tasks.back_grid(), **shapes)
+            dx, da = tasks.last(x, dq @ w, a, through)
+            return dx, da, small[:rank], small[rank:].reshape(-1)
 
-        y = layer(x, self.lora_a, self.lora_b, self.m)[0]
-        return y + linear.bias if "bias" in linear else y
+        return layer(x, self.lora_a, self.lora_b, self.m)[0]
 
 
 class CudaLoRALinear(LoRALinear):
     def __call__(self, x):
-        linear, kernels = self.linear, KERNELS
-        outputs, rank = self.lora_b.shape[1], self.lora_a.shape[1]
-        rows = x.size // x.shape[-1]
-        has_bias = "bias" in linear
-        names = names_for(x, rank, BIAS=has_bias)
-        settings = mx.array([self.scale])
+        tasks = Tasks(KERNELS["lora"], self, x)
+        rows, rank, outputs, inputs = tasks.rows, tasks.rank, tasks.outputs, tasks.inputs
 
         @mx.custom_function
         def layer(x, a, b):
-            grid = (blocks(rows, 4) * 256, 1, 1)
-            (inner,) = launch(kernels.lora_inner, [x, a], [((rows, rank), mx.float32)], grid, (256, 1, 1), names)
-            q = packed(x, linear, True)
-            grid = (blocks(outputs, 128) * 128, blocks(rows, 8), 1)
-            inputs = [q, inner, b, linear.bias if has_bias else b, settings]
-            (y,) = launch(kernels.lora_finish, inputs, [(q.shape, q.dtype)], grid, (128, 1, 1), names)
+            grid = (blocks(rows, 2) + tasks.unpacking, 1, 1)
+            _, w, _, inner = tasks.run(x, x, a, a, mx.zeros(1), grid, wide=(outputs, inputs), thin=(rows, rank))
+            q = x @ w.T
+            y = tasks.run(q, tasks.bias, b, inner, inner, tasks.finish_grid(), 128, full=q.shape)[0]
             return y, inner
 
         @layer.vjp
         def backward(primals, cotangents, results):
             (x, a, b), dy, (_, inner) = primals, cotangents[0], results
-            made = [(b.shape, mx.float32), ((rows, rank), mx.float32)]
-            grid = ((blocks(outputs, 16) + blocks(rows, 4)) * 256, 1, 1)
-            db, through = launch(kernels.lora_back, [dy, inner, b, settings], made, grid, (256, 1, 1), names)
-            dx, da = last(kernels.lora_last, packed(dy, linear, False), x, through, a, names)
+            shapes = dict(wide=(outputs, inputs), narrow=(rank, outputs), thin=(1, 1, rows, rank))
+            _, w, db, through = tasks.run(dy, dy, b, inner, inner[None], tasks.back_grid(), **shapes)
+            dx, da = tasks.last(x, dy @ w, a, through)
             return dx, da, db
 
         return layer(x, self.lora_a, self.lora_b)[0]
@@ -260,7 +257,7 @@ def main():
             )
 
 
-KERNELS = Kernels() if mx.default_device() == mx.gpu else None
+KERNELS = {name: kernel(name) for name in ("dora", "lora")} if mx.default_device() == mx.gpu else None
 
 if __name__ == "__main__":
     main()
