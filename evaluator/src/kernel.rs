@@ -11,12 +11,12 @@ mod trials;
 mod warm;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use search::{Language, Measured, Outcome, Score, Stage, Verdict};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
-use trial_protocol::{CheckCase, PrepareRequest, Prepared, Training};
+use trial_protocol::{CheckCase, Harness, PrepareRequest, Prepared, Training};
 
 use crate::challenge;
 use crate::compile::{Build, Compiled, Compiler};
@@ -29,8 +29,9 @@ use crate::harness;
 use crate::job::{Job, Purpose};
 use crate::launch::Launcher;
 use crate::log::Log;
+use crate::order::Tier;
 use crate::problem::{KernelProblem, Metric};
-use crate::protocol;
+use crate::protocol::{self, Protocol};
 use crate::report::MeasuredBy;
 use crate::runner::{Fault, Runner};
 use crate::scratch::{Scratch, write_shared};
@@ -106,16 +107,7 @@ impl KernelEvaluator {
             ))
         })?;
         let protocol = protocol::for_problem(&problem);
-        let measured_by = MeasuredBy {
-            evaluator: env!("CARGO_PKG_VERSION").to_owned(),
-            harness: Some(harness.description.harness.clone()),
-            mlx: Some(harness.description.mlx.clone()),
-            backend: Some(harness.description.backend.clone()),
-            device: Some(harness.description.device.clone()),
-            sandbox: baseline.tier,
-            protocol: protocol.name().to_owned(),
-            parameters: protocol.parameters(),
-        };
+        let measured_by = measured_by(&harness, baseline.tier, protocol.as_ref());
         let request = PrepareRequest {
             model: problem.model.clone(),
             training: problem.training.clone(),
@@ -143,7 +135,17 @@ impl KernelEvaluator {
         let path = hello.path.clone();
         let memory_bytes = problem.limits.memory_bytes;
         let gpu = Gpu::find(&harness.description.backend);
-        let runner = Runner { harness, launcher, scratch, path, memory_bytes, confine, gpu, read };
+        let runner = Runner {
+            harness,
+            launcher,
+            scratch,
+            path,
+            memory_bytes,
+            confine,
+            gpu,
+            read,
+            initial: OnceLock::new(),
+        };
         let mut announced = [problem.checks.cases.as_slice(), &prepared.cases].concat();
         for case in &mut announced {
             case.adapter = problem.training.fine_tune_type;
@@ -288,6 +290,20 @@ impl KernelEvaluator {
             }
             Fault::Memory => Outcome::OutOfMemory { stage, limit_bytes: limits.memory_bytes },
         }
+    }
+}
+
+fn measured_by(harness: &Harness, sandbox: Tier, protocol: &dyn Protocol) -> MeasuredBy {
+    let description = &harness.description;
+    MeasuredBy {
+        evaluator: env!("CARGO_PKG_VERSION").to_owned(),
+        harness: Some(description.harness.clone()),
+        mlx: Some(description.mlx.clone()),
+        backend: Some(description.backend.clone()),
+        device: Some(description.device.clone()),
+        sandbox,
+        protocol: protocol.name().to_owned(),
+        parameters: protocol.parameters(),
     }
 }
 

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::process::{ChildStdin, ChildStdout};
 use trial_protocol::{
-    AnswerLayout, Blame, COMPILED_KERNELS, Challenge, CheckRequest, Failure, Go, Harness, KERNEL_CACHE,
-    Reply, Request, TrialReport, TrialRequest, WarmRequest,
+    AnswerLayout, Blame, COMPILED_KERNELS, Challenge, CheckRequest, CompiledFile, Failure, Go, Harness,
+    KERNEL_CACHE, Reply, Request, TrialReport, TrialRequest, WarmRequest,
 };
 
 use crate::compile::{Compiled, text};
@@ -22,7 +22,7 @@ use crate::frames::{Frames, Silence};
 use crate::gpu::{Gpu, Watch};
 use crate::launch::{Launcher, Pipes, Running};
 use crate::order::{Confinement, Ended, How, MemoryUse, Order};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, write_shared_within};
 use crate::stop::Stop;
 
 const STDERR_BYTES: usize = 32 * 1024;
@@ -30,6 +30,8 @@ const STDERR_BYTES: usize = 32 * 1024;
 pub(crate) const KERNELS: &str = "kernels";
 /// For compiling them.
 const WARMING_SECONDS: f64 = 1800.0;
+/// Most that a program's process may hand over of what MLX compiled in it.
+const HANDED_OVER_BYTES: u64 = 64 << 20;
 /// What the launcher allows a check beyond the candidate's own time, for we judge each answer before asking on.
 const JUDGING_SECONDS: f64 = 600.0;
 
@@ -45,6 +47,9 @@ pub(crate) struct Runner {
     pub(crate) gpu: Option<Gpu>,
     /// What a trial reads beside the harness and its plugin: the model, and the texts to train on.
     pub(crate) read: Vec<PathBuf>,
+    /// What MLX compiled in the initial program's first trial: what a compiled step fuses is a program's own, and takes seconds in every
+    /// trial. Later processes with a program in them load it too. The grader never does, for a program's process made it.
+    pub(crate) initial: OnceLock<TempDir>,
 }
 
 /// One trial's end.
@@ -71,6 +76,8 @@ pub(crate) struct Trained {
     pub(crate) device_bytes: Option<u64>,
     /// What the runner says of itself.
     pub(crate) report: TrialReport,
+    /// What MLX compiled in the process, names and contents, if that was asked for.
+    pub(crate) compiled: Vec<(String, Vec<u8>)>,
 }
 
 /// Why there is no usable answer. Any of these may be the candidate's doing.
@@ -152,8 +159,9 @@ impl Runner {
         seconds: f64,
     ) -> Result<Answer, Stop> {
         let mut session = self.start(kernel, self.read.clone(), seconds, 0.0)?;
+        let hand_over = request.hand_over;
         let result = match session.begin(&Request::Trial(request)).await {
-            Ok(()) => session.train(seed, adapter_bytes, self.gpu.as_ref()).await,
+            Ok(()) => session.train(seed, adapter_bytes, self.gpu.as_ref(), hand_over).await,
             Err(silent) => Err(silent),
         };
         let (ended, result) = match result {
@@ -163,6 +171,9 @@ impl Runner {
                 (ended, Err(fault))
             }
         };
+        if let (true, Ok(Trained { compiled, .. })) = (hand_over, &result) {
+            self.keep_initial(compiled);
+        }
         Ok(Answer { peak_bytes: ended.peak_bytes, stderr: ended.stderr, result })
     }
 
@@ -186,6 +197,27 @@ impl Runner {
         // Nothing to compile, nothing left.
         std::fs::create_dir_all(&own)?;
         Ok(folder)
+    }
+
+    /// Whether what MLX compiles for the initial program is still to be had.
+    pub(crate) fn wants_initial(&self) -> bool {
+        self.harness.compiled.is_some() && self.initial.get().is_none()
+    }
+
+    /// Without it later trials are slower, no more.
+    fn keep_initial(&self, compiled: &[(String, Vec<u8>)]) {
+        let kept = self.scratch.shared_folder("initial").and_then(|folder| {
+            for (name, content) in compiled.iter().filter(|(name, _)| is_kernels_name(name)) {
+                write_shared_within(folder.path(), name, content)?;
+            }
+            Ok(folder)
+        });
+        match kept {
+            Ok(folder) => drop(self.initial.set(folder)),
+            Err(error) => {
+                tracing::warn!(%error, "what MLX compiled for the initial program can't be kept; each trial compiles it again");
+            }
+        }
     }
 
     fn start(
@@ -220,10 +252,16 @@ impl Runner {
         read.extend(harness_files(harness));
         read.push(harness.runner.clone());
         read.extend(kernel.map(|kernel| kernel.folder().to_owned()));
+        let mut environment = environment(harness, &self.path, folder)?;
+        let initial = self.initial.get().filter(|_| kernel.is_some()).map(TempDir::path);
+        if let (Some(common), Some(initial)) = (&harness.compiled, initial) {
+            read.push(initial.to_owned());
+            environment.insert(COMPILED_KERNELS.to_owned(), joined([common, initial])?);
+        }
         Ok(Order {
             program: harness.runner.clone(),
             arguments: Vec::new(),
-            environment: environment(harness, &self.path, folder)?,
+            environment,
             directory: folder.to_owned(),
             deadline_seconds,
             memory_bytes: Some(self.memory_bytes),
@@ -231,6 +269,19 @@ impl Runner {
             confinement: self.confine.runner(read, &harness.description.backend),
         })
     }
+}
+
+/// Folders for a variable that names several.
+fn joined(folders: [&Path; 2]) -> Result<String, Stop> {
+    let joined = std::env::join_paths(folders).map_err(|error| Stop::Broken(error.to_string()))?;
+    Ok(text(Path::new(&joined))?.to_owned())
+}
+
+/// A name that stays within its folder, with an ending that MLX reads.
+fn is_kernels_name(name: &str) -> bool {
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
+    let ending = Path::new(name).extension();
+    name.split('/').all(is_plain) && ending.is_some_and(|ending| ending == "ptx" || ending == "txt")
 }
 
 /// What a program of the harness reads besides itself.
@@ -294,7 +345,13 @@ impl Session {
     }
 
     /// Gives the start signal and stops the time until the last byte of the adapters is here.
-    async fn train(&mut self, seed: u64, adapter_bytes: u64, gpu: Option<&Gpu>) -> Result<Trained, Break> {
+    async fn train(
+        &mut self,
+        seed: u64,
+        adapter_bytes: u64,
+        gpu: Option<&Gpu>,
+        hand_over: bool,
+    ) -> Result<Trained, Break> {
         self.be_first().await?;
         self.memory().await?;
         let watch = gpu.map(Gpu::watch);
@@ -307,10 +364,31 @@ impl Session {
         let seconds = started.elapsed().as_secs_f64();
         let device_bytes = watch.and_then(Watch::peak_bytes);
         let outside = self.memory().await?;
+        let compiled = if hand_over { self.receive_compiled().await? } else { Vec::new() };
         match self.receive().await? {
-            Reply::Trial(report) => Ok(Trained { seconds, adapters, outside, device_bytes, report }),
+            Reply::Trial(report) => {
+                Ok(Trained { seconds, adapters, outside, device_bytes, report, compiled })
+            }
             other => Err(unexpected(other)),
         }
+    }
+
+    async fn receive_compiled(&mut self) -> Result<Vec<(String, Vec<u8>)>, Break> {
+        let files = match self.receive().await? {
+            Reply::Compiled { files } => files,
+            other => return Err(unexpected(other)),
+        };
+        let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
+        if bytes > HANDED_OVER_BYTES {
+            return Err(nonsense(&format!("it hands over {bytes} bytes of compiled kernels")));
+        }
+        let mut raw = in_time(&mut self.patience, self.frames.receive_raw(bytes)).await?;
+        let mut cut = |CompiledFile { name, bytes }| {
+            // Their sum is what came, so each is at most that.
+            let rest = raw.split_off(bytes as usize);
+            (name, std::mem::replace(&mut raw, rest))
+        };
+        Ok(files.into_iter().map(&mut cut).collect())
     }
 
     /// Who answers before being asked has not computed what was asked for.
@@ -395,9 +473,11 @@ async fn in_time<T>(
 fn unexpected(reply: Reply) -> Break {
     let what = match reply {
         Reply::Ready => "it says twice that it is ready",
-        Reply::Answer { .. } | Reply::Trained { .. } | Reply::Trial(_) | Reply::Description(_) => {
-            "it is not the one that was asked for"
-        }
+        Reply::Answer { .. }
+        | Reply::Trained { .. }
+        | Reply::Compiled { .. }
+        | Reply::Trial(_)
+        | Reply::Description(_) => "it is not the one that was asked for",
         Reply::Failed(failure) => return Break::Failed(failure),
     };
     nonsense(what)
@@ -431,6 +511,28 @@ fn with_last_words(how: &How, stderr: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_with_a_program_is_shown_the_common_kernels_and_the_initial_programs() {
+        let shown = joined([Path::new("/common"), Path::new("/initial")]).unwrap();
+        assert_eq!(
+            std::env::split_paths(&shown).collect::<Vec<_>>(),
+            [Path::new("/common"), Path::new("/initial")]
+        );
+        assert!(matches!(joined([Path::new("/a:b"), Path::new("/c")]), Err(Stop::Broken(_))));
+    }
+
+    #[test]
+    fn a_compiled_kernel_handed_over_stays_within_its_folder() {
+        for name in ["a.ptx", "a.txt", "a long name's beginning/its end.ptx"] {
+            assert!(is_kernels_name(name), "{name}");
+        }
+        for name in
+            ["", "a.cu", "/a.ptx", "../a.ptx", "a/../../b.ptx", "a//b.ptx", "./a.ptx", "a.ptx/", "a\0.ptx"]
+        {
+            assert!(!is_kernels_name(name), "{name}");
+        }
+    }
 
     fn environment_of(backend: &str, compiled: Option<&str>) -> BTreeMap<String, String> {
         let harness = serde_json::json!({

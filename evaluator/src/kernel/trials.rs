@@ -352,6 +352,8 @@ impl KernelEvaluator {
             training,
             warm_up_seed,
             lock: self.runner.confine.sandbox,
+            hand_over: kernel.is_some_and(|kernel| std::ptr::eq(kernel, &raw const *self.baseline))
+                && self.runner.wants_initial(),
         };
         let seconds = self.problem.limits.trial_seconds;
         self.runner.trial(kernel, request, seed, bytes, seconds).await

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Counts the changes of these messages. An evaluator refuses a harness of another one: what it doesn't understand would look like a
 /// candidate's crash. 2: layers that share x. 4: compiled steps.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Longest frame of JSON either side accepts, in bytes.
 pub const MAX_FRAME: u32 = 16 * 1024 * 1024;
@@ -84,7 +84,8 @@ pub struct WarmRequest {
     pub training: Option<(Model, Training)>,
 }
 
-/// The variable that names the folder of kernels compiled before ([`Harness::compiled`]) to a process of the harness.
+/// The variable that names the folder of kernels compiled before ([`Harness::compiled`]) to a process of the harness, or several as `PATH`
+/// names them.
 pub const COMPILED_KERNELS: &str = "EVOLVE_COMPILED_KERNELS";
 
 /// MLX's own variable: the folder in which it looks for compiled kernels, and leaves those that it compiles.
@@ -362,6 +363,8 @@ pub struct TrialRequest {
     pub warm_up_seed: u64,
     /// Whether to lock the process before loading a plugin; false only with `--no-sandbox`.
     pub lock: bool,
+    /// Whether to hand over what MLX compiled in this process ([`Reply::Compiled`]).
+    pub hand_over: bool,
 }
 
 /// Where the model comes from.
@@ -508,10 +511,15 @@ pub enum Reply {
         /// Its length.
         bytes: u64,
     },
-    /// A raw frame with all adapters follows, and then [`Self::Trial`].
+    /// A raw frame with all adapters follows, then [`Self::Compiled`] if that was asked for, and then [`Self::Trial`].
     Trained {
         /// Its length.
         bytes: u64,
+    },
+    /// A raw frame with these files, one after the other, follows.
+    Compiled {
+        /// Kernels that MLX's CUDA backend compiled in this process.
+        files: Vec<CompiledFile>,
     },
     /// What the runner says about its trial.
     Trial(TrialReport),
@@ -519,6 +527,15 @@ pub enum Reply {
     Description(Description),
     /// It went wrong in a way the runner could still tell.
     Failed(Failure),
+}
+
+/// A file of a kernel that MLX compiled while it ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompiledFile {
+    /// Its name in the folder of compiled kernels; folders in it are parted by `/`.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// Who is to blame, and the words.

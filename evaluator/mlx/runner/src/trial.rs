@@ -1,9 +1,11 @@
 //! One fine-tuning run.
 
+use std::io;
+
 use grader::host;
 use trainer::data::Dataset;
-use trainer::{Error, Trainer};
-use trial_protocol::{Go, Reply, TrialReport, TrialRequest};
+use trainer::{Error, Trainer, compiled};
+use trial_protocol::{CompiledFile, Go, Reply, TrialReport, TrialRequest};
 
 use crate::supervisor::Supervisor;
 use crate::{Stop, kernel, lock, plugin, setup};
@@ -31,6 +33,9 @@ pub(crate) fn run(request: &TrialRequest, supervisor: &mut Supervisor) -> Result
         raw.extend(host::bytes(adapter).map_err(|error| explain(error.into()))?);
     }
     supervisor.reply_with(&Reply::Trained { bytes: raw.len() as u64 }, &raw).map_err(Stop::Lost)?;
+    if request.hand_over {
+        hand_over(supervisor).map_err(Stop::Lost)?;
+    }
 
     let kernel_calls = if build.is_some() { trainer.kernel_calls() } else { 0 };
     Ok(Reply::Trial(TrialReport {
@@ -43,6 +48,16 @@ pub(crate) fn run(request: &TrialRequest, supervisor: &mut Supervisor) -> Result
         peak_memory_bytes: run.peak_memory_bytes,
         active_memory_bytes: run.active_memory_bytes,
     }))
+}
+
+/// What MLX compiled in this process, for others to load.
+fn hand_over(supervisor: &mut Supervisor) -> io::Result<()> {
+    let (mut files, mut raw) = (Vec::new(), Vec::new());
+    for (name, content) in compiled::made()? {
+        files.push(CompiledFile { name, bytes: content.len() as u64 });
+        raw.extend(content);
+    }
+    supervisor.reply_with(&Reply::Compiled { files }, &raw)
 }
 
 /// Gives back to the system what loading and warming up left behind, so that what the system sees of this process before

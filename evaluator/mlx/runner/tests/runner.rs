@@ -1,13 +1,17 @@
 //! The whole way: a kernel's source is compiled as a plugin, loaded by the runner, checked and trained with.
 #![allow(clippy::unwrap_used, reason = "tests, also their helpers")]
 
+use std::fs;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use common::{Kernel, Runner, all_texts, ask, cases, checking, failure_of, train, training_texts, trial};
 use grader::challenge::Material;
 use grader::compare::{ERROR_BUDGET, Judge};
-use trial_protocol::{Blame, Challenge, CheckCase, Comparison, Failure, Plugin, Reply, Request};
+use trial_protocol::{
+    Blame, COMPILED_KERNELS, Challenge, CheckCase, Comparison, Failure, KERNEL_CACHE, Plugin, Reply, Request,
+    TrialRequest,
+};
 
 mod common;
 mod groups;
@@ -185,6 +189,44 @@ fn a_trial_trains_with_the_kernel_it_was_given() {
     // Of each of two blocks: inputs and outputs of q, k, v, o, gate, up, down; rank 4; float32.
     let widths = (64 + 64) + 2 * (64 + 32) + (64 + 64) + 2 * (64 + 128) + (128 + 64);
     assert_eq!((own_adapters.len(), adapters.len()), (2 * widths * 4 * 4, 2 * widths * 4 * 4));
+}
+
+#[test]
+fn what_mlx_compiled_in_a_trial_is_handed_over_and_what_was_there_before_is_not() {
+    let (texts, folder) = (training_texts(), tempfile::tempdir().unwrap());
+    let [common, initial, own] = ["common", "initial", "own"].map(|name| folder.path().join(name));
+    for (path, content) in [
+        (common.join("a.ptx"), "of a process without a program"),
+        (initial.join("a long name/b.ptx"), "of the initial program"),
+        // A CPU compiles nothing, so what this process compiles is here before.
+        (own.join("a long name/c.txt"), "names"),
+        (own.join("d.ptx"), "code"),
+        (own.join("d.cu"), "source"),
+    ] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let before = std::env::join_paths([&common, &initial]).unwrap();
+    let request = TrialRequest { hand_over: true, ..trial(None, texts.path()) };
+    let environment = [(COMPILED_KERNELS, before.as_os_str()), (KERNEL_CACHE, own.as_os_str())];
+    let mut runner = Runner::start_with(&Request::Trial(request), &environment);
+    assert_eq!(runner.reply(), Some(Reply::Ready));
+    runner.go(42);
+    let Some(Reply::Trained { bytes }) = runner.reply() else { panic!("not trained") };
+    runner.raw(bytes);
+    let Some(Reply::Compiled { files }) = runner.reply() else { panic!("nothing handed over") };
+    let mut handed_over: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut raw = runner.raw(files.iter().map(|file| file.bytes).sum());
+    for file in files {
+        let rest = raw.split_off(file.bytes as usize);
+        handed_over.push((file.name, std::mem::replace(&mut raw, rest)));
+    }
+    handed_over.sort();
+    let expected = [("a long name/c.txt", "names"), ("d.ptx", "code")];
+    assert_eq!(handed_over, expected.map(|(name, content)| (name.to_owned(), content.as_bytes().to_vec())));
+    assert!(matches!(runner.reply(), Some(Reply::Trial(_))));
+    assert_eq!(fs::read(own.join("a long name/b.ptx")).unwrap(), b"of the initial program");
+    assert!(own.join("a.ptx").is_symlink());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Compiling kernels as the evaluator does, and talking to the runner.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
@@ -75,8 +76,13 @@ pub(crate) struct Runner {
 
 impl Runner {
     pub(crate) fn start(request: &Request) -> Self {
+        Self::start_with(request, &[])
+    }
+
+    pub(crate) fn start_with(request: &Request, environment: &[(&str, &OsStr)]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_trial-runner"))
+            .envs(environment.iter().copied())
             // MLX keeps what it compiles there.
             .env("TMPDIR", scratch.path())
             .stdin(Stdio::piped())
@@ -196,6 +202,7 @@ pub(crate) fn trial(plugin: Option<Plugin>, data: &Path) -> TrialRequest {
         },
         warm_up_seed: 7,
         lock: true,
+        hand_over: false,
     }
 }
 
