@@ -11,7 +11,7 @@ mod trials;
 mod warm;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use search::{Language, Measured, Outcome, Score, Stage, Verdict};
 use tempfile::TempDir;
@@ -26,6 +26,7 @@ use crate::gate::Gate;
 use crate::gpu::Gpu;
 use crate::grader::{Grader, GraderOptions};
 use crate::harness;
+use crate::initial_kernels::InitialKernels;
 use crate::job::{Job, Purpose};
 use crate::launch::Launcher;
 use crate::log::Log;
@@ -144,7 +145,7 @@ impl KernelEvaluator {
             confine,
             gpu,
             read,
-            initial: OnceLock::new(),
+            initial: InitialKernels::default(),
         };
         let mut announced = [problem.checks.cases.as_slice(), &prepared.cases].concat();
         for case in &mut announced {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -20,9 +20,10 @@ use crate::compile::{Compiled, text};
 use crate::confine::Confine;
 use crate::frames::{Frames, Silence};
 use crate::gpu::{Gpu, Watch};
+use crate::initial_kernels::{InitialKernels, joined};
 use crate::launch::{Launcher, Pipes, Running};
 use crate::order::{Confinement, Ended, How, MemoryUse, Order};
-use crate::scratch::{Scratch, write_shared_within};
+use crate::scratch::Scratch;
 use crate::stop::Stop;
 
 const STDERR_BYTES: usize = 32 * 1024;
@@ -47,9 +48,7 @@ pub(crate) struct Runner {
     pub(crate) gpu: Option<Gpu>,
     /// What a trial reads beside the harness and its plugin: the model, and the texts to train on.
     pub(crate) read: Vec<PathBuf>,
-    /// What MLX compiled in the initial program's first trial: what a compiled step fuses is a program's own, and takes seconds in every
-    /// trial. Later processes with a program in them load it too. The grader never does, for a program's process made it.
-    pub(crate) initial: OnceLock<TempDir>,
+    pub(crate) initial: InitialKernels,
 }
 
 /// One trial's end.
@@ -172,7 +171,7 @@ impl Runner {
             }
         };
         if let (true, Ok(Trained { compiled, .. })) = (hand_over, &result) {
-            self.keep_initial(compiled);
+            self.initial.keep(&self.scratch, compiled);
         }
         Ok(Answer { peak_bytes: ended.peak_bytes, stderr: ended.stderr, result })
     }
@@ -197,27 +196,6 @@ impl Runner {
         // Nothing to compile, nothing left.
         std::fs::create_dir_all(&own)?;
         Ok(folder)
-    }
-
-    /// Whether what MLX compiles for the initial program is still to be had.
-    pub(crate) fn wants_initial(&self) -> bool {
-        self.harness.compiled.is_some() && self.initial.get().is_none()
-    }
-
-    /// Without it later trials are slower, no more.
-    fn keep_initial(&self, compiled: &[(String, Vec<u8>)]) {
-        let kept = self.scratch.shared_folder("initial").and_then(|folder| {
-            for (name, content) in compiled.iter().filter(|(name, _)| is_kernels_name(name)) {
-                write_shared_within(folder.path(), name, content)?;
-            }
-            Ok(folder)
-        });
-        match kept {
-            Ok(folder) => drop(self.initial.set(folder)),
-            Err(error) => {
-                tracing::warn!(%error, "what MLX compiled for the initial program can't be kept; each trial compiles it again");
-            }
-        }
     }
 
     fn start(
@@ -253,8 +231,9 @@ impl Runner {
         read.push(harness.runner.clone());
         read.extend(kernel.map(|kernel| kernel.folder().to_owned()));
         let mut environment = environment(harness, &self.path, folder)?;
-        let initial = self.initial.get().filter(|_| kernel.is_some()).map(TempDir::path);
-        if let (Some(common), Some(initial)) = (&harness.compiled, initial) {
+        if let (Some(common), Some(_)) = (&harness.compiled, kernel)
+            && let Some(initial) = self.initial.folder()
+        {
             read.push(initial.to_owned());
             environment.insert(COMPILED_KERNELS.to_owned(), joined([common, initial])?);
         }
@@ -269,19 +248,6 @@ impl Runner {
             confinement: self.confine.runner(read, &harness.description.backend),
         })
     }
-}
-
-/// Folders for a variable that names several.
-fn joined(folders: [&Path; 2]) -> Result<String, Stop> {
-    let joined = std::env::join_paths(folders).map_err(|error| Stop::Broken(error.to_string()))?;
-    Ok(text(Path::new(&joined))?.to_owned())
-}
-
-/// A name that stays within its folder, with an ending that MLX reads.
-fn is_kernels_name(name: &str) -> bool {
-    let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-    let ending = Path::new(name).extension();
-    name.split('/').all(is_plain) && ending.is_some_and(|ending| ending == "ptx" || ending == "txt")
 }
 
 /// What a program of the harness reads besides itself.
@@ -511,28 +477,6 @@ fn with_last_words(how: &How, stderr: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_with_a_program_is_shown_the_common_kernels_and_the_initial_programs() {
-        let shown = joined([Path::new("/common"), Path::new("/initial")]).unwrap();
-        assert_eq!(
-            std::env::split_paths(&shown).collect::<Vec<_>>(),
-            [Path::new("/common"), Path::new("/initial")]
-        );
-        assert!(matches!(joined([Path::new("/a:b"), Path::new("/c")]), Err(Stop::Broken(_))));
-    }
-
-    #[test]
-    fn a_compiled_kernel_handed_over_stays_within_its_folder() {
-        for name in ["a.ptx", "a.txt", "a long name's beginning/its end.ptx"] {
-            assert!(is_kernels_name(name), "{name}");
-        }
-        for name in
-            ["", "a.cu", "/a.ptx", "../a.ptx", "a/../../b.ptx", "a//b.ptx", "./a.ptx", "a.ptx/", "a\0.ptx"]
-        {
-            assert!(!is_kernels_name(name), "{name}");
-        }
-    }
 
     fn environment_of(backend: &str, compiled: Option<&str>) -> BTreeMap<String, String> {
         let harness = serde_json::json!({

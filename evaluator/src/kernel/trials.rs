@@ -346,14 +346,16 @@ impl KernelEvaluator {
     ) -> Result<Answer, Stop> {
         let is_own = training.fine_tune_type == self.training.fine_tune_type;
         let bytes = if is_own { self.prepared.adapter_bytes } else { self.prepared.lora_bytes };
+        let is_baseline = kernel.is_some_and(|kernel| std::ptr::eq(kernel, &raw const *self.baseline));
         let request = TrialRequest {
             plugin: kernel.map(|kernel| kernel.plugin.clone()),
             model: self.prepared.model.clone(),
             training,
             warm_up_seed,
             lock: self.runner.confine.sandbox,
-            hand_over: kernel.is_some_and(|kernel| std::ptr::eq(kernel, &raw const *self.baseline))
-                && self.runner.wants_initial(),
+            hand_over: is_baseline
+                && self.runner.harness.compiled.is_some()
+                && self.runner.initial.folder().is_none(),
         };
         let seconds = self.problem.limits.trial_seconds;
         self.runner.trial(kernel, request, seed, bytes, seconds).await
