@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::block;
+use crate::scratch::is_inside;
 
 const SIGNS: &str = "====";
 
@@ -51,14 +52,7 @@ fn header(line: &str) -> Option<&str> {
 
 /// Whether a name stays within the program's folder, on every system.
 fn is_name(name: &str) -> bool {
-    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    !name.is_empty()
-        && name.len() <= 200
-        && !name.contains(['\\', ':', '\0', '\n'])
-        && name.trim() == name
-        && !name.ends_with('/')
-        && Path::new(name).components().all(is_plain)
-        && !name.split('/').any(|part| part.is_empty() || part == ".")
+    name.len() <= 200 && !name.contains(['\\', ':', '\n']) && name.trim() == name && is_inside(name)
 }
 
 /// The files of a program, in their order; none if it is a single file.

@@ -4,13 +4,15 @@
 //! trial. So the first trial hands over what it compiled, and later processes with a program in them load it. The grader never does, for a
 //! program's process made it.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+use trial_protocol::KERNEL_FILES;
 
 use crate::compile::text;
-use crate::scratch::{Scratch, write_shared_within};
+use crate::scratch::{Scratch, is_inside, write_shared_within};
 use crate::stop::Stop;
 
 /// Nothing until the first trial has ended well.
@@ -48,9 +50,8 @@ pub(crate) fn joined(folders: [&Path; 2]) -> Result<String, Stop> {
 
 /// A name that stays within its folder, with an ending that MLX reads.
 fn is_kernels_name(name: &str) -> bool {
-    let is_plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\0');
-    let ending = Path::new(name).extension();
-    name.split('/').all(is_plain) && ending.is_some_and(|ending| ending == "ptx" || ending == "txt")
+    let ending = Path::new(name).extension().and_then(OsStr::to_str);
+    is_inside(name) && ending.is_some_and(|ending| KERNEL_FILES.contains(&ending))
 }
 
 #[cfg(test)]

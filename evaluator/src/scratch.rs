@@ -6,7 +6,7 @@
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -52,7 +52,15 @@ pub(crate) fn write_shared(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o644))
 }
 
-/// The same for a file within a folder, which is made if it isn't there. `name` has only plain parts.
+/// Whether a name, with `/` between folders, has only plain parts and so stays within its folder.
+pub(crate) fn is_inside(name: &str) -> bool {
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    !name.contains('\0')
+        && Path::new(name).components().all(is_plain)
+        && !name.split('/').any(|part| part.is_empty() || part == ".")
+}
+
+/// The same as [`write_shared`] for a file within a folder, which is made if it isn't there. The name [`is_inside`].
 pub(crate) fn write_shared_within(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let mut inner = folder.to_owned();
     let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::{fs, thread};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use trial_protocol::{AdapterKind, CheckCase, Dtype, Model, Quantization, Training, WarmRequest};
+use trial_protocol::{
+    AdapterKind, CheckCase, Dtype, KERNEL_FILES, Model, Quantization, Training, WarmRequest,
+};
 
 use crate::runner::{KERNELS, Runner};
 use crate::stop::Stop;
@@ -125,7 +127,7 @@ fn mark(request: &WarmRequest, device: &str) -> String {
 /// Copies what was compiled, the names of the functions before their code: MLX looks for the code first. A kernel whose name is longer than a
 /// file's may be, as that of a fused step of Adam is, lies in folders that its name is cut into.
 fn keep(made: &Path, folder: &Path) -> io::Result<()> {
-    for ending in ["txt", "ptx"] {
+    for ending in KERNEL_FILES {
         for entry in fs::read_dir(made)? {
             let entry = entry?;
             let path = entry.path();

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use kernel_api::gpu::{self, Backend, GpuKernel, Launch, Template};
 use kernel_api::transform::{Function, custom_vjp};
 
-/// On a GPU of NVIDIA's four kernels in CUDA source and two plain products with the weight, unpacked a moment before, are the whole layer. At
+/// On a GPU of NVIDIA's four tasks in CUDA source and two plain products with the weight, unpacked a moment before, are the whole layer. At
 /// such sizes a step is bound by how many kernels are started, and MLX's packed products are slower than its plain ones. Elsewhere, the
 /// packed product.
 enum QuantizedLora {

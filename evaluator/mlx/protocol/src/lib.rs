@@ -91,6 +91,10 @@ pub const COMPILED_KERNELS: &str = "EVOLVE_COMPILED_KERNELS";
 /// MLX's own variable: the folder in which it looks for compiled kernels, and leaves those that it compiles.
 pub const KERNEL_CACHE: &str = "MLX_PTX_CACHE_DIR";
 
+/// Endings of what MLX reads of a compiled kernel: the names of its functions, and its machine code, which MLX looks for first. It also
+/// leaves the source, for people.
+pub const KERNEL_FILES: [&str; 2] = ["txt", "ptx"];
+
 /// One layer to compute, or several that share x, on inputs that nobody could know before: all values come from the seed.
 ///
 /// The runner builds the kernel for the layer (or the layers' kernels, and of them the group if there is one), among as many companions as the challenge says, then, with poisoned (NaN) memory recycled before each call:

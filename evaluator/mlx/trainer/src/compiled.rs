@@ -8,10 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::{fs, io};
 
-use trial_protocol::{COMPILED_KERNELS, KERNEL_CACHE};
-
-/// What MLX reads of a kernel: its machine code, and the names of its functions. It also leaves the source, for people.
-const READ: [&str; 2] = ["ptx", "txt"];
+use trial_protocol::{COMPILED_KERNELS, KERNEL_CACHE, KERNEL_FILES};
 
 /// Links this process's folder to what was compiled before, in one folder or several. To be called before MLX computes anything.
 pub fn adopt() -> io::Result<()> {
@@ -51,7 +48,7 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -> i
 }
 
 fn is_read(path: &Path) -> bool {
-    path.extension().and_then(OsStr::to_str).is_some_and(|ending| READ.contains(&ending))
+    path.extension().and_then(OsStr::to_str).is_some_and(|ending| KERNEL_FILES.contains(&ending))
 }
 
 /// A kernel whose name is longer than a file's may be lies in folders that its name is cut into.
