@@ -292,6 +292,19 @@ async fn screening_is_one_trial_with_all_fences() {
 }
 
 #[tokio::test]
+async fn adapters_just_outside_the_tolerance_get_a_second_trial_and_no_third() {
+    let (folder, evaluator) = evaluator().await;
+    let screen = |orders: &str| evaluator.evaluate(Job { purpose: Purpose::Screen, ..job(orders) });
+    let once = screen(&format!("// off-once: {}", folder.path().join("off").display())).await.unwrap();
+    assert!(once.outcome.measured().is_some(), "{}", once.outcome);
+    let [doubtful, fine] = once.trials.as_slice() else { panic!("{:?}", once.trials) };
+    assert_eq!((doubtful.exit, fine.exit), (Exit::Invalid, Exit::Ok));
+    assert_ne!(doubtful.seed, fine.seed, "what rounding does depends on the seed");
+    let always = screen("// deviation: 0.015").await.unwrap();
+    assert_eq!((always.outcome.kind(), always.trials.len()), ("rejected", 2), "{}", always.outcome);
+}
+
+#[tokio::test]
 async fn a_grader_that_dies_is_replaced_and_one_that_dies_twice_is_our_fault() {
     let folder = tempfile::tempdir().unwrap();
     let once = json!({"die_once": folder.path().join("died")});

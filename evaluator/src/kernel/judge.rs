@@ -14,8 +14,33 @@ pub(super) struct Evidence<'a> {
     pub(super) seconds: f64,
 }
 
-/// The sample, if everything fits together. The reason begins with the fence's word.
-pub(super) fn judge(evidence: Evidence<'_>) -> Result<Sample, String> {
+/// Why a trial doesn't count. The reason begins with the fence's word.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Objection {
+    /// No honest trial comes to that.
+    Foul(String),
+    /// An honest one may, once in a long while.
+    Doubt(String),
+}
+
+/// Up to so many times the tolerance a deviation may be chance. In float16 on a GPU two of 165 honest trials were off by 1.06 and 1.11 times the
+/// tolerance, each in one array of five hundred, and the others by 0.7 times at most.
+const DOUBT: f64 = 2.0;
+
+/// The sample, if everything fits together.
+pub(super) fn judge(evidence: Evidence<'_>) -> Result<Sample, Objection> {
+    let doubt = match agrees(evidence.grade) {
+        Err(Objection::Doubt(reason)) => Some(reason),
+        agreed => {
+            agreed?;
+            None
+        }
+    };
+    let sample = sample(evidence).map_err(Objection::Foul)?;
+    doubt.map_or(Ok(sample), |reason| Err(Objection::Doubt(reason)))
+}
+
+fn sample(evidence: Evidence<'_>) -> Result<Sample, String> {
     let Evidence { kernel, report, grade, seconds } = evidence;
     // Only for consistency: a candidate could say all this and do something else.
     let is_applied = kernel
@@ -26,7 +51,6 @@ pub(super) fn judge(evidence: Evidence<'_>) -> Result<Sample, String> {
             report.kernel, report.kernel_layers, report.kernel_calls
         ));
     }
-    agrees(grade)?;
     if !grade.validation_loss.is_finite() {
         return Err("judge: the validation loss became NaN or infinite".to_owned());
     }
@@ -48,18 +72,19 @@ pub(super) fn judge(evidence: Evidence<'_>) -> Result<Sample, String> {
 }
 
 /// Whether the adapters are what the reference's own training comes to.
-pub(super) fn agrees(grade: &TrialGrade) -> Result<(), String> {
+pub(super) fn agrees(grade: &TrialGrade) -> Result<(), Objection> {
     let TrialGrade { deviation, tolerance, worst, .. } = grade;
     if !deviation.is_finite() {
-        return Err(format!("judge: the adapters aren't all finite ({worst})"));
+        return Err(Objection::Foul(format!("judge: the adapters aren't all finite ({worst})")));
     }
     if *deviation <= *tolerance {
         return Ok(());
     }
-    Err(format!(
+    let reason = format!(
         "judge: the trained adapters are off by {deviation:.1e} from what the reference trains with the same seed, allowed is \
          {tolerance:.1e} ({worst})"
-    ))
+    );
+    Err(if *deviation <= DOUBT * tolerance { Objection::Doubt(reason) } else { Objection::Foul(reason) })
 }
 
 #[cfg(test)]
@@ -91,8 +116,16 @@ mod tests {
         }
     }
 
-    fn judged(report: &TrialReport, grade: &TrialGrade, seconds: f64) -> Result<Sample, String> {
+    fn judged(report: &TrialReport, grade: &TrialGrade, seconds: f64) -> Result<Sample, Objection> {
         judge(Evidence { kernel: Some("abc"), report, grade, seconds })
+    }
+
+    /// Of what no honest trial comes to.
+    fn foul(report: &TrialReport, grade: &TrialGrade, seconds: f64) -> String {
+        match judged(report, grade, seconds) {
+            Err(Objection::Foul(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -110,7 +143,7 @@ mod tests {
         for change in changes {
             let mut report = report();
             change(&mut report);
-            let reason = judged(&report, &grade(), 1.0).unwrap_err();
+            let reason = foul(&report, &grade(), 1.0);
             assert!(reason.starts_with("kernel was not applied"), "{reason}");
         }
     }
@@ -118,7 +151,7 @@ mod tests {
     #[test]
     fn adapters_that_the_reference_does_not_train_are_refused_by_the_judge() {
         let changes: [fn(&mut TrialGrade); 4] = [
-            |g| g.deviation = 0.0101,
+            |g| g.deviation = 0.0201,
             |g| g.deviation = f64::NAN,
             |g| g.deviation = f64::INFINITY,
             |g| g.validation_loss = f64::NAN,
@@ -126,7 +159,7 @@ mod tests {
         for change in changes {
             let mut grade = grade();
             change(&mut grade);
-            let reason = judged(&report(), &grade, 1.0).unwrap_err();
+            let reason = foul(&report(), &grade, 1.0);
             assert!(reason.starts_with("judge: "), "{reason}");
         }
         // A tolerance that is no number allows nothing.
@@ -134,8 +167,19 @@ mod tests {
     }
 
     #[test]
+    fn a_deviation_just_above_the_tolerance_is_a_doubt_if_nothing_else_is_wrong() {
+        for deviation in [0.010_1, 0.02] {
+            let grade = TrialGrade { deviation, ..grade() };
+            let Err(Objection::Doubt(reason)) = judged(&report(), &grade, 1.0) else { panic!("{deviation}") };
+            assert!(reason.starts_with("judge: ") && reason.contains("up_proj"), "{reason}");
+            assert!(foul(&report(), &grade, 0.0009).starts_with("floor: "));
+        }
+        assert!(judged(&report(), &TrialGrade { deviation: 0.01, ..grade() }, 1.0).is_ok());
+    }
+
+    #[test]
     fn faster_than_physics_is_refused() {
-        let reason = judged(&report(), &grade(), 0.0009).unwrap_err();
+        let reason = foul(&report(), &grade(), 0.0009);
         assert!(reason.starts_with("floor: "), "{reason}");
         assert!(judged(&report(), &grade(), 0.001).is_ok());
     }

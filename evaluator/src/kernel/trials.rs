@@ -5,7 +5,7 @@ use std::sync::Arc;
 use search::{Outcome, Stage};
 use trial_protocol::{AdapterKind, Training, TrialGrade, TrialRequest};
 
-use super::judge::{self, Evidence};
+use super::judge::{self, Evidence, Objection};
 use super::standing::{Drawn, Standing};
 use super::{KernelEvaluator, unmeasurable};
 use crate::compile::{Build, Compiled};
@@ -121,8 +121,7 @@ impl KernelEvaluator {
         let mut chance = Drawn(secret.generator());
         for index in 0..trials {
             let plan = unpaired(protocol::Stage::Calibration, Arm::Candidate, chance.seed(), index, trials);
-            let trial = Trial { plan: &plan, kernel: Some(candidate) };
-            if let Err(failure) = self.run_trial(&series, trial, None, log).await? {
+            if let Err(failure) = self.run_unpaired(&series, plan, candidate, &mut chance, log).await? {
                 return self.trial_failure(failure).await.map(Some);
             }
         }
@@ -204,7 +203,7 @@ impl KernelEvaluator {
                 }
                 Err(failure) => failure,
             };
-            // A crash in one trial of many may be chance. This is none.
+            // A crash or a doubt in one trial of many may be chance. This is none.
             if plan.arm == Arm::Candidate && failure.is_foul() {
                 let failure = self.trial_failure(failure).await?;
                 return Ok(Ending::Aborted { arm: plan.arm, failure });
@@ -262,11 +261,10 @@ impl KernelEvaluator {
         let series = self.device.series().await;
         let mut standing = self.standing.lock().await;
         log.event(Event::Entered { stage: Stage::Trial });
-        let seed = fresh_seed(&mut secret.generator());
-        let plan = unpaired(protocol::Stage::Screen, Arm::Candidate, seed, 0, 1);
-        let trial = Trial { plan: &plan, kernel: Some(candidate) };
+        let mut chance = Drawn(secret.generator());
+        let plan = unpaired(protocol::Stage::Screen, Arm::Candidate, chance.seed(), 0, 1);
         let arms = Arms { candidate, reference: Arc::clone(&self.baseline), is_promoted: false };
-        match self.run_trial(&series, trial, None, log).await? {
+        match self.run_unpaired(&series, plan, candidate, &mut chance, log).await? {
             Ok(_) => {
                 let hidden =
                     self.look_for_hidden_memory(&series, &mut standing, &arms, Arm::Candidate, log).await?;
@@ -284,15 +282,32 @@ impl KernelEvaluator {
 
     /// The baseline's memory in one trial that belongs to no evaluation.
     async fn weigh_baseline(&self, series: &Series<'_>) -> Result<Option<Footprint>, Stop> {
-        let seed = fresh_seed(&mut Secret::draw()?.generator());
-        let plan = unpaired(protocol::Stage::Calibration, Arm::Baseline, seed, 0, 1);
-        let trial = Trial { plan: &plan, kernel: Some(&self.baseline) };
+        let mut chance = Drawn(Secret::draw()?.generator());
+        let plan = unpaired(protocol::Stage::Calibration, Arm::Baseline, chance.seed(), 0, 1);
         let (replies, _nobody) = tokio::sync::mpsc::unbounded_channel();
         let mut log = Log::new(0, replies);
-        match self.run_trial(series, trial, None, &mut log).await? {
+        match self.run_unpaired(series, plan, &self.baseline, &mut chance, &mut log).await? {
             Ok(_) => Ok(log.trials.last().and_then(weighed)),
             Err(failure) => Err(unmeasurable(&self.trial_failure(failure).await?)),
         }
+    }
+
+    /// A trial of no pair, once more with another seed if there is a doubt. (In a pair the protocol sees to that.)
+    async fn run_unpaired(
+        &self,
+        series: &Series<'_>,
+        mut plan: Plan,
+        kernel: &Compiled,
+        chance: &mut Drawn,
+        log: &mut Log,
+    ) -> Result<Result<Sample, TrialFailure>, Stop> {
+        let trial = Trial { plan: &plan, kernel: Some(kernel) };
+        match self.run_trial(series, trial, None, log).await? {
+            Err(TrialFailure::Doubtful(_)) => {}
+            done => return Ok(done),
+        }
+        plan.seed = chance.seed();
+        self.run_trial(series, Trial { plan: &plan, kernel: Some(kernel) }, None, log).await
     }
 
     /// One trial, again if somebody kills it, and its judgement.
@@ -381,7 +396,7 @@ impl KernelEvaluator {
                     grade: &grade,
                     seconds: trained.seconds,
                 };
-                judge::judge(evidence).map_err(TrialFailure::Invalid)
+                judge::judge(evidence).map_err(TrialFailure::from)
             }
             Err(fault) => {
                 log.artifact("stderr", &answer.stderr);
@@ -406,7 +421,9 @@ impl KernelEvaluator {
     async fn trial_failure(&self, failure: TrialFailure) -> Result<Outcome, Stop> {
         match failure {
             TrialFailure::Fault(fault) => self.blame(fault, Stage::Trial).await,
-            TrialFailure::Invalid(reason) => Ok(Outcome::Rejected { reason }),
+            TrialFailure::Invalid(reason) | TrialFailure::Doubtful(reason) => {
+                Ok(Outcome::Rejected { reason })
+            }
         }
     }
 }
@@ -429,6 +446,17 @@ enum TrialFailure {
     Fault(Fault),
     /// It did, but not the adapters of a fine-tuning with this kernel in this time.
     Invalid(String),
+    /// It did, and whether these are such adapters can't be told.
+    Doubtful(String),
+}
+
+impl From<Objection> for TrialFailure {
+    fn from(objection: Objection) -> Self {
+        match objection {
+            Objection::Foul(reason) => Self::Invalid(reason),
+            Objection::Doubt(reason) => Self::Doubtful(reason),
+        }
+    }
 }
 
 impl TrialFailure {
@@ -444,14 +472,14 @@ impl TrialFailure {
             Self::Fault(Fault::Timeout) => Exit::Timeout,
             Self::Fault(Fault::Memory) => Exit::OutOfMemory,
             Self::Fault(Fault::Killed) => Exit::Killed,
-            Self::Fault(Fault::Forbidden(_)) | Self::Invalid(_) => Exit::Invalid,
+            Self::Fault(Fault::Forbidden(_)) | Self::Invalid(_) | Self::Doubtful(_) => Exit::Invalid,
         }
     }
 
     fn message(&self) -> String {
         match self {
             Self::Fault(fault) => fault.to_string(),
-            Self::Invalid(reason) => reason.clone(),
+            Self::Invalid(reason) | Self::Doubtful(reason) => reason.clone(),
         }
     }
 }

@@ -90,8 +90,7 @@ impl Final {
             (false, true) => Verdict::Regressed,
             _ => Verdict::Inconclusive,
         };
-        let reason =
-            format!("{}: on {} fresh pairs against the {}", verdict.as_str(), self.pairs, self.opponent);
+        let reason = format!("{}: on {} fresh pairs", verdict.as_str(), self.pairs);
         let loss = LossVerdict::of_pairs(&losses, self.loss_limit);
         Judgement { verdict, log_score, effects, loss, claim: None, reason, records: Vec::new() }
     }

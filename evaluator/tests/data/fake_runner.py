@@ -9,6 +9,7 @@ after a trial deviation, validation loss, floor and the trial's seed.
 // hold: 1000000      bytes that it really has in a trial beside those
 // loss: 5.0          validation loss
 // deviation: 0.5     how far its adapters are off
+// off-once: FILE     its adapters are off by 0.015 in a trial unless FILE exists, which it makes
 // floor: 9           seconds that physics asks for
 // seed: wrong        trains with another seed than the one it was given
 // check: 0.5         error of one comparison
@@ -134,6 +135,9 @@ def trial(training):
     held = bytearray(int(orders.get("hold", 0)))
     held[::4096] = b"x" * len(held[::4096])
     time.sleep(float(orders.get("seconds", 0.05)))
+    if "off-once" in orders and not sabotaged and not os.path.exists(orders["off-once"]):
+        open(orders["off-once"], "w").close()
+        orders["deviation"] = 0.015
     deviation = 2.0 if sabotaged and ghost != "trial" else float(orders.get("deviation", 0))
     if orders.get("seed") == "wrong":
         seed += 1
