@@ -66,6 +66,8 @@ pub(crate) struct KernelEvaluator {
     announced: Vec<CheckCase>,
     device: Device,
     baseline: Arc<Compiled>,
+    /// The program of the latest comparison, which passed check and canary.
+    compared: Mutex<Option<(String, Arc<Compiled>)>>,
     /// Where the run stands.
     standing: Mutex<Standing>,
     pub(crate) measured_by: MeasuredBy,
@@ -168,6 +170,7 @@ impl KernelEvaluator {
             training,
             announced,
             baseline,
+            compared: Mutex::default(),
             measured_by,
         };
         evaluator.prove().await?;
@@ -178,8 +181,7 @@ impl KernelEvaluator {
     pub(crate) async fn evaluate(&self, job: &Job, log: &mut Log) -> Result<Outcome, Stop> {
         self.gate.pass(&job.program).map_err(Outcome::from)?;
         let secret = Secret::draw()?;
-        let candidate = self.compile(job, log).await?;
-        self.examine(job, &candidate, &secret, log).await?;
+        let candidate = self.build(job, &secret, log).await?;
         match job.purpose {
             Purpose::Search => self.measure(job, &candidate, &secret, log).await,
             Purpose::Screen => {
@@ -195,6 +197,25 @@ impl KernelEvaluator {
                 failure.map_or_else(|| passed("calibrated: measured against nothing", log), Ok)
             }
         }
+    }
+
+    /// Compiled and examined. A final report compares one program with several opponents, and is examined once: on a GPU that takes
+    /// as long as the pairs.
+    async fn build(&self, job: &Job, secret: &Secret, log: &mut Log) -> Result<Arc<Compiled>, Stop> {
+        let is_comparison = matches!(job.purpose, Purpose::Compare { .. });
+        if is_comparison
+            && let Some((program, built)) = self.compared.lock().await.as_ref()
+            && *program == job.program
+            && built.plugin.kernel == job.kernel
+        {
+            return Ok(Arc::clone(built));
+        }
+        let candidate = self.compile(job, log).await?;
+        self.examine(job, &candidate, secret, log).await?;
+        if is_comparison {
+            *self.compared.lock().await = Some((job.program.clone(), Arc::clone(&candidate)));
+        }
+        Ok(candidate)
     }
 
     async fn compile(&self, job: &Job, log: &mut Log) -> Result<Arc<Compiled>, Stop> {

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use evaluator::trial::{Arm, Exit};
-use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Event, Job, LoadedProblem, Purpose};
+use evaluator::{EvaluationReport, Evaluator, EvaluatorError, Event, Job, LoadedProblem, Opponent, Purpose};
 use search::{Outcome, Stage, Verdict};
 use serde_json::json;
 use support::options;
@@ -331,6 +331,23 @@ async fn judging_that_judges_nothing_stops_the_start() {
         let error = start_graded_by(folder.path(), &grader, &program("")).await.unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_champion_is_checked_before_its_first_comparison_and_not_before_the_next() {
+    let (folder, evaluator) = evaluator().await;
+    // Blaming the set-up in a check is a crash.
+    let marker = folder.path().join("checks end");
+    let orders = format!("// seconds: 0.02\n// blame-if: {}", marker.display());
+    let compare = |orders: &str, opponent| {
+        evaluator.evaluate(Job { purpose: Purpose::Compare { opponent }, ..job(orders) })
+    };
+    assert!(compare(&orders, Opponent::Baseline).await.unwrap().outcome.measured().is_some());
+    fs::write(&marker, "").unwrap();
+    let second = compare(&orders, Opponent::MlxLm).await.unwrap();
+    assert!(second.outcome.measured().is_some(), "{}", second.outcome);
+    let other = compare(&format!("{orders}\n// another program"), Opponent::Baseline).await.unwrap();
+    assert_eq!(other.outcome.kind(), "crash", "{}", other.outcome);
 }
 
 #[tokio::test]

@@ -74,6 +74,9 @@ impl Workspace {
     pub(crate) fn cargo(&self, subcommand: impl AsRef<OsStr>, mlx: Option<&Mlx>) -> Command {
         let mut command = Command::new(cargo());
         command.current_dir(&self.root).arg(subcommand);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_one_package(name)) {
+            command.env_remove(name);
+        }
         // Behind the subcommand: clippy hands on only what comes there.
         if let Some(mlx) = mlx {
             command.arg("--config").arg(&mlx.config);
@@ -86,6 +89,13 @@ impl Workspace {
         }
         command
     }
+}
+
+/// Whether `cargo run` sets this for the program it runs. Build scripts look at some of these, and would have their packages built anew
+/// each time the value comes and goes.
+fn is_of_one_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// The variable that tells the dynamic linker where to look.
@@ -141,6 +151,16 @@ mod tests {
         ]});
         assert_eq!(package_folder(&metadata, "mlx-sys").unwrap(), Path::new("/r/mlx-sys-0.7.0"));
         assert_eq!(package_folder(&metadata, "mlx"), None);
+    }
+
+    #[test]
+    fn what_cargo_says_of_this_program_is_told_from_what_a_person_sets() {
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_VERSION"] {
+            assert!(is_of_one_package(name.as_ref()), "{name}");
+        }
+        for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "PATH"] {
+            assert!(!is_of_one_package(name.as_ref()), "{name}");
+        }
     }
 
     #[test]
