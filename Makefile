@@ -7,6 +7,9 @@ SHELL := /bin/bash
 MAIN_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 MLX_TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR)/mlx,$(CURDIR)/evaluator/mlx/target)
 SETUP = cd evaluator/mlx && CARGO_TARGET_DIR=$(MLX_TARGET) cargo run --quiet --release -p mlx-setup -- --checkout "$(CURDIR)"
+# mlx-setup's dependencies have macros built with other features. Built together with it the kernel API would be another library of the same
+# name, and both would be built anew each time.
+HARNESS := --workspace --exclude mlx-setup
 CACHE := $(if $(EVOLVE_CACHE),$(EVOLVE_CACHE),$(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/evolve)
 MLX_VERSION := 0.32.2
 OPENEVOLVE_VERSION := 0.4.0
@@ -36,7 +39,8 @@ demo: build mlx ## evolve the quantized LoRA kernel on this machine; no API key 
 # Many tests wait for processes of theirs, so the two workspaces are tested beside each other. Everything of the harness is built before.
 test: mlx ## all tests, the slow ones in their short form
 	@echo "== building the tests of the MLX harness"
-	@$(SETUP) cargo -- test --release --workspace --no-run
+	@$(SETUP) cargo -- test --release $(HARNESS) --no-run
+	@$(SETUP) cargo -- test --release --package mlx-setup --no-run
 	@echo "== tests of the MLX harness, beside those of the workspace: their output comes after"
 	@$(MAKE) --no-print-directory test-mlx > $(MLX_TARGET)/tests.log 2>&1 & beside=$$!; \
 	  $(MAKE) --no-print-directory test-rust test-api; code=$$?; \
@@ -54,7 +58,8 @@ test-api: $(SCHEMATHESIS)/complete
 
 test-mlx:
 	@echo "== tests of the MLX harness"
-	@$(SETUP) cargo -- test --release --workspace --no-fail-fast
+	@($(SETUP) cargo -- test --release $(HARNESS) --no-fail-fast); code=$$?; \
+	  ($(SETUP) cargo -- test --release --package mlx-setup --no-fail-fast) && exit $$code
 
 test-full: test mlx-lm ## all tests in their long form
 	@echo "== the long form of the slow tests"
