@@ -23,7 +23,7 @@ pub(super) enum Objection {
     Doubt(String),
 }
 
-/// Up to so many times the tolerance a deviation may be chance. In float16 on a GPU two of 165 honest trials were off by 1.06 and 1.11 times the
+/// Up to so many times the tolerance a deviation may be chance. In float16 on a GPU two of 152 honest trials were off by 1.06 and 1.11 times the
 /// tolerance, each in one array of five hundred, and the others by 0.7 times at most.
 const DOUBT: f64 = 2.0;
 
