@@ -23,47 +23,47 @@ pub(super) enum Objection {
     Doubt(String),
 }
 
+impl Objection {
+    pub(super) fn reason(&self) -> &str {
+        let (Self::Foul(reason) | Self::Doubt(reason)) = self;
+        reason
+    }
+}
+
 /// Up to so many times the tolerance a deviation may be chance. In float16 on a GPU two of 152 honest trials were off by 1.06 and 1.11 times the
 /// tolerance, each in one array of five hundred, and the others by 0.7 times at most.
 const DOUBT: f64 = 2.0;
 
-/// The sample, if everything fits together.
+/// The sample, if everything fits together. A doubt is only what remains where nothing is foul.
 pub(super) fn judge(evidence: Evidence<'_>) -> Result<Sample, Objection> {
-    let doubt = match agrees(evidence.grade) {
-        Err(Objection::Doubt(reason)) => Some(reason),
-        agreed => {
-            agreed?;
-            None
-        }
-    };
-    let sample = sample(evidence).map_err(Objection::Foul)?;
-    doubt.map_or(Ok(sample), |reason| Err(Objection::Doubt(reason)))
-}
-
-fn sample(evidence: Evidence<'_>) -> Result<Sample, String> {
     let Evidence { kernel, report, grade, seconds } = evidence;
     // Only for consistency: a candidate could say all this and do something else.
     let is_applied = kernel
         .is_none_or(|kernel| report.kernel == kernel && report.kernel_layers > 0 && report.kernel_calls > 0);
     if !is_applied {
-        return Err(format!(
+        return Err(Objection::Foul(format!(
             "kernel was not applied: the trial ran `{}` on {} layers with {} calls",
             report.kernel, report.kernel_layers, report.kernel_calls
-        ));
+        )));
     }
+    let agreed = match agrees(grade) {
+        Err(foul @ Objection::Foul(_)) => return Err(foul),
+        agreed_or_doubtful => agreed_or_doubtful,
+    };
     if !grade.validation_loss.is_finite() {
-        return Err("judge: the validation loss became NaN or infinite".to_owned());
+        return Err(Objection::Foul("judge: the validation loss became NaN or infinite".to_owned()));
     }
     if seconds < grade.floor_seconds {
-        return Err(format!(
+        return Err(Objection::Foul(format!(
             "floor: {seconds:.4} s are less than the {:.4} s that these steps take at least on this device",
             grade.floor_seconds
-        ));
+        )));
     }
     let tokens_per_second = grade.tokens as f64 / seconds;
     if grade.tokens == 0 || !tokens_per_second.is_finite() || report.peak_memory_bytes == 0 {
-        return Err("the trial measured nothing".to_owned());
+        return Err(Objection::Foul("the trial measured nothing".to_owned()));
     }
+    agreed?;
     Ok(Sample {
         tokens_per_second,
         peak_memory_bytes: report.peak_memory_bytes as f64,
@@ -143,8 +143,11 @@ mod tests {
         for change in changes {
             let mut report = report();
             change(&mut report);
-            let reason = foul(&report, &grade(), 1.0);
-            assert!(reason.starts_with("kernel was not applied"), "{reason}");
+            // Said first, whatever the adapters are like.
+            for grade in [grade(), TrialGrade { deviation: 0.5, ..grade() }] {
+                let reason = foul(&report, &grade, 1.0);
+                assert!(reason.starts_with("kernel was not applied"), "{reason}");
+            }
         }
     }
 

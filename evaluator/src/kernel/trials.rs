@@ -248,7 +248,7 @@ impl KernelEvaluator {
         if let Some(record) = log.trials.last_mut() {
             (record.exit, record.message) = (Exit::Invalid, Some(reason.clone()));
         }
-        TrialFailure::Invalid(reason)
+        TrialFailure::Refused(Objection::Foul(reason))
     }
 
     /// The only trial of a screening: none if it went well.
@@ -303,7 +303,7 @@ impl KernelEvaluator {
     ) -> Result<Result<Sample, TrialFailure>, Stop> {
         let trial = Trial { plan: &plan, kernel: Some(kernel) };
         match self.run_trial(series, trial, None, log).await? {
-            Err(TrialFailure::Doubtful(_)) => {}
+            Err(TrialFailure::Refused(Objection::Doubt(_))) => {}
             done => return Ok(done),
         }
         plan.seed = chance.seed();
@@ -396,7 +396,7 @@ impl KernelEvaluator {
                     grade: &grade,
                     seconds: trained.seconds,
                 };
-                judge::judge(evidence).map_err(TrialFailure::from)
+                judge::judge(evidence).map_err(TrialFailure::Refused)
             }
             Err(fault) => {
                 log.artifact("stderr", &answer.stderr);
@@ -421,8 +421,8 @@ impl KernelEvaluator {
     async fn trial_failure(&self, failure: TrialFailure) -> Result<Outcome, Stop> {
         match failure {
             TrialFailure::Fault(fault) => self.blame(fault, Stage::Trial).await,
-            TrialFailure::Invalid(reason) | TrialFailure::Doubtful(reason) => {
-                Ok(Outcome::Rejected { reason })
+            TrialFailure::Refused(objection) => {
+                Ok(Outcome::Rejected { reason: objection.reason().to_owned() })
             }
         }
     }
@@ -444,25 +444,14 @@ fn weighed(trial: &TrialRecord) -> Option<Footprint> {
 enum TrialFailure {
     /// It left nothing behind.
     Fault(Fault),
-    /// It did, but not the adapters of a fine-tuning with this kernel in this time.
-    Invalid(String),
-    /// It did, and whether these are such adapters can't be told.
-    Doubtful(String),
-}
-
-impl From<Objection> for TrialFailure {
-    fn from(objection: Objection) -> Self {
-        match objection {
-            Objection::Foul(reason) => Self::Invalid(reason),
-            Objection::Doubt(reason) => Self::Doubtful(reason),
-        }
-    }
+    /// It did, but not, or not surely, the adapters of a fine-tuning with this kernel in this time.
+    Refused(Objection),
 }
 
 impl TrialFailure {
     /// Whether one is enough for the whole evaluation.
     fn is_foul(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::Fault(Fault::Forbidden(_)))
+        matches!(self, Self::Refused(Objection::Foul(_)) | Self::Fault(Fault::Forbidden(_)))
     }
 
     fn exit(&self) -> Exit {
@@ -472,14 +461,14 @@ impl TrialFailure {
             Self::Fault(Fault::Timeout) => Exit::Timeout,
             Self::Fault(Fault::Memory) => Exit::OutOfMemory,
             Self::Fault(Fault::Killed) => Exit::Killed,
-            Self::Fault(Fault::Forbidden(_)) | Self::Invalid(_) | Self::Doubtful(_) => Exit::Invalid,
+            Self::Fault(Fault::Forbidden(_)) | Self::Refused(_) => Exit::Invalid,
         }
     }
 
     fn message(&self) -> String {
         match self {
             Self::Fault(fault) => fault.to_string(),
-            Self::Invalid(reason) | Self::Doubtful(reason) => reason.clone(),
+            Self::Refused(objection) => objection.reason().to_owned(),
         }
     }
 }

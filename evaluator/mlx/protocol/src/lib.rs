@@ -23,7 +23,7 @@ mod grade;
 mod harness;
 mod layer;
 mod nan;
-mod run;
+mod runner;
 mod training;
 
 pub use challenge::{AnswerLayout, Challenge, Of, Part, Values};
@@ -33,7 +33,7 @@ pub use grade::{
 };
 pub use harness::{COMPILED_KERNELS, Description, Harness, KERNEL_CACHE, KERNEL_FILES};
 pub use layer::{AdapterKind, CheckCase, Dtype, Quantization, Sibling};
-pub use run::{
+pub use runner::{
     Blame, CheckRequest, CompiledFile, Failure, Go, Plugin, Reply, Request, TrialReport, TrialRequest,
     WarmRequest,
 };
